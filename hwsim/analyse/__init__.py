@@ -1,0 +1,1 @@
+"""What a trace says: metrics, shares of time and plots."""

@@ -1,0 +1,1 @@
+"""Mappers: each turns operators into candidate programs for one class of accelerator."""

@@ -1,0 +1,1 @@
+"""Comparison with measured hardware and with other simulators."""

@@ -1,0 +1,1 @@
+"""Requests: one file per trace format, and recipes that make synthetic traffic."""

@@ -1,0 +1,40 @@
+"""Extension modules of the cores; everything else about the package is in pyproject.toml."""
+
+import os
+from pathlib import Path
+
+import numpy
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+CHECKED = os.environ.get("HWSIM_CHECKED") == "1"
+MACROS = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")]
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": CHECKED,
+    "wraparound": False,
+    "initializedcheck": CHECKED,
+    "cdivision": not CHECKED,
+    "freethreading_compatible": True,
+}
+
+extensions = [
+    Extension(
+        f"hwsim._core.{source.stem}",
+        [str(source)],
+        include_dirs=[numpy.get_include()],
+        define_macros=MACROS,
+        # No -march=native and no -ffast-math: results are bit-equal on every x86-64.
+        extra_compile_args=["-O3", "-ffp-contract=off"],
+    )
+    for source in sorted(Path("hwsim/_core").glob("*.pyx"))
+]
+
+setup(
+    ext_modules=cythonize(
+        extensions,
+        compiler_directives=DIRECTIVES,
+        build_dir="build/checked" if CHECKED else "build/release",
+        nthreads=os.cpu_count() or 1,
+    )
+)
