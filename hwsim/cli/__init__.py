@@ -1,1 +1,45 @@
-"""The command line: one file per verb."""
+"""The command line: one file per verb, each imported only when asked for (`hwsim --help` stays quick)."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from hwsim import __version__
+from hwsim.errors import HwsimError
+
+# verb -> (module of hwsim.cli, one line of help); the module's attribute `command` is the click command.
+VERBS: dict[str, tuple[str, str]] = {}
+
+
+class Verbs(click.Group):
+    """A group that knows its verbs by name and loads the module of the one that is run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in VERBS:
+            return None
+        return importlib.import_module(f"hwsim.cli.{VERBS[name][0]}").command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hwsim")
+def cli() -> None:
+    """Cycle-level simulation of LLM inference on described AI accelerators."""
+
+
+def main() -> None:
+    """Run the command line; errors of hwsim become one message and an exit code (1 failed, 2 bad input)."""
+    try:
+        cli(prog_name="hwsim")
+    except HwsimError as error:
+        print(f"hwsim: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
