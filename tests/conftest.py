@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of measured data, golden outputs and real traces, beside the project; the test is skipped without it."""
+    """The folder of measured data, golden outputs and real traces, beside the project; skipped without it."""
     folder = Path(os.environ.get("HWSIM_SHARED", ROOT.parent / "shared"))
     if not (folder / "DATA.md").is_file():
         pytest.skip(f"no measured data at {folder}")

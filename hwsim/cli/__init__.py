@@ -11,7 +11,9 @@ from hwsim import __version__
 from hwsim.errors import HwsimError
 
 # verb -> (module of hwsim.cli, one line of help); the module's attribute `command` is the click command.
-VERBS: dict[str, tuple[str, str]] = {}
+VERBS: dict[str, tuple[str, str]] = {
+    "cache": ("cache", "Show or clear the kept results of simulations"),
+}
 
 
 class Verbs(click.Group):
