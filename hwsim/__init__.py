@@ -1,3 +1,28 @@
 """Cycle-level simulation of LLM inference on described AI accelerators."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hwsim.describe.loader import load as load
+
 __version__ = "0.1.0"
+
+# Public name -> the module that has it, imported when the name is first asked for: `hwsim --help` needs none of them.
+_LAZY: dict[str, str] = {
+    "load": "hwsim.describe.loader",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A public name from its module."""
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'hwsim' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    """Names of the package, the ones not yet imported included."""
+    return sorted([*globals(), *_LAZY])

@@ -1,0 +1,143 @@
+"""One accelerator (one device): units that do arithmetic, tiers that hold bytes, links that move them, power."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from hwsim.describe.block import Block, Description, Reference
+from hwsim.describe.generation import Generation
+from hwsim.describe.link import Link
+from hwsim.describe.memory import Memory
+from hwsim.describe.quantity import (
+    Bytes,
+    BytesPerCycle,
+    BytesPerSecond,
+    Count,
+    Dtype,
+    Factor,
+    Flop,
+    FlopPerCycle,
+    Hertz,
+    JoulesPerByte,
+    JoulesPerFlop,
+    Ratio,
+    Seconds,
+    Watts,
+)
+
+
+class Clocks(Block):
+    """Clocks of the device."""
+
+    core: Hertz = Field(description="highest clock of the units and of the on-chip network")
+
+
+class Tensor(Block):
+    """Units that multiply matrices; one entry for the whole device."""
+
+    count: Count = Field(description="units of the device (SMs, cores)")
+    per_cycle: dict[Dtype, Flop] = Field(description="operations of ONE unit per cycle, dense; a FMA is two")
+
+
+class Vector(Block):
+    """Units that work on vectors."""
+
+    count: Count = Field(description="units of the device")
+    per_cycle: dict[Dtype, Flop] = Field(description="operations of ONE unit per cycle; a FMA is two")
+    special: FlopPerCycle = Field(description="exponentials and other special functions of ONE unit per cycle")
+
+
+class Units(Block):
+    """Arithmetic of the device."""
+
+    tensor: Tensor
+    vector: Vector
+
+
+class Sram(Block):
+    """Memory inside one unit (shared memory, scratchpad)."""
+
+    capacity: Bytes = Field(description="bytes of ONE unit")
+    usable: Bytes = Field(description="bytes of ONE unit a program can have")
+    port: BytesPerCycle = Field(description="bytes per cycle into ONE unit from the tier behind it")
+
+
+class L2(Block):
+    """Cache of the device in front of its memory."""
+
+    capacity: Bytes = Field(description="bytes of the device")
+    usable: Ratio = Field(
+        description="share of the capacity one copy of the data can fill (partitions duplicate lines)"
+    )
+    rate: BytesPerCycle = Field(description="bytes per cycle the cache can give, PER unit (times the number of units)")
+
+
+class Hbm(Block):
+    """Memory of the device: stacks or chips of one memory description."""
+
+    memory: Annotated[Memory, Reference("memory")]
+    stacks: Count = Field(description="stacks (or chips) of the memory")
+    capacity: Bytes = Field(description="bytes of the device, as sold")
+    rate: BytesPerSecond = Field(description="bytes per second of the device, as published")
+    efficiency: Ratio = Field(description="share of the rate that long streams reach")
+    latency: Seconds = Field(description="time from a unit's request to its first byte")
+
+
+class Tiers(Block):
+    """Where bytes can be, from near to far."""
+
+    sram: Sram
+    l2: L2
+    hbm: Hbm
+
+
+class ScaleUp(Block):
+    """Links to the other devices of the system."""
+
+    link: Annotated[Link, Reference("link")]
+    count: Count = Field(description="links of ONE device")
+    topology: Literal["switch", "pcie"] = Field(
+        description="switch: any pair at full rate; pcie: through the host's root"
+    )
+    devices: Count = Field(description="devices of the largest system")
+
+
+class HostLink(Block):
+    """Link to the host."""
+
+    link: Annotated[Link, Reference("link")]
+
+
+class Links(Block):
+    """Ways out of the device."""
+
+    scale_up: ScaleUp
+    host: HostLink
+
+
+class Power(Block):
+    """Power of the device: static + active units + bytes + operations, under a limit."""
+
+    limit: Watts = Field(description="power the device may draw over a while")
+    idle: Watts = Field(description="no program on the device")
+    static: Watts = Field(description="clocks up, no unit busy")
+    active_per_unit: Watts = Field(description="a unit that holds a program, waiting or not")
+    per_flop: dict[Dtype, JoulesPerFlop] = Field(description="one operation at the highest clock")
+    per_byte: dict[Literal["sram", "l2", "hbm"], JoulesPerByte] = Field(description="one byte out of or into a tier")
+    exponent: Factor = Field(description="dynamic energy falls with the clock to this power")
+
+
+class Accelerator(Description):
+    """One device."""
+
+    kind: ClassVar[str] = "accelerator"
+
+    class_: Literal["gpu"] = Field(alias="class", description="which mapper writes its programs")
+    generation: Annotated[Generation, Reference("generation")]
+    clocks: Clocks
+    units: Units
+    tiers: Tiers
+    links: Links
+    power: Power

@@ -1,0 +1,75 @@
+"""Where descriptions live and what they are called.
+
+The root is `descriptions/` of the source tree, or `hwsim/descriptions/` of an installed package. A name is looked up in
+the folder of its kind, or in all of them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+from pathlib import Path
+
+from hwsim.errors import bad
+
+# kind -> folder below the root. The order is that of `hwsim list`.
+FOLDERS: dict[str, str] = {
+    "accelerator": "accelerators",
+    "generation": "generations",
+    "memory": "memories",
+    "link": "links",
+    "system": "systems",
+    "model": "models",
+    "software": "software",
+    "protocol": "protocols",
+    "plan": "plans",
+    "recipe": "recipes",
+}
+
+# (kind, short name) -> the version it means today; `hwsim show` says which.
+ALIASES: dict[tuple[str, str], str] = {
+    ("software", "vllm"): "vllm-0.19",
+    ("software", "trtllm"): "trtllm-1.3",
+}
+
+
+@cache
+def root() -> Path:
+    """Folder of all descriptions."""
+    package = Path(__file__).resolve().parent.parent
+    installed = package / "descriptions"
+    return installed if installed.is_dir() else package.parent / "descriptions"
+
+
+def names(kind: str) -> list[str]:
+    """Names of a kind that have a file, sorted."""
+    return sorted(path.stem for path in (root() / FOLDERS[kind]).glob("*.yaml"))
+
+
+def kind_of_file(path: Path) -> str | None:
+    """Kind of a file by the folder it lies in, or None."""
+    return next((kind for kind, folder in FOLDERS.items() if path.resolve().parent.name == folder), None)
+
+
+def file_of(name: str, kind: str) -> Path | None:
+    """File of a name or alias of one kind, or None."""
+    if "/" in name or name.startswith("."):
+        return None
+    path = root() / FOLDERS[kind] / f"{ALIASES.get((kind, name), name)}.yaml"
+    return path if path.is_file() else None
+
+
+def check_kind(kind: str, where: str = "kind") -> str:
+    """The kind itself; an unknown one is refused."""
+    if kind not in FOLDERS:
+        near = difflib.get_close_matches(kind, FOLDERS, n=1)
+        raise bad(where, repr(kind), f"one of {', '.join(FOLDERS)}", f"did you mean '{near[0]}'?" if near else "")
+    return kind
+
+
+def similar(name: str, kind: str | None) -> str:
+    """`did you mean '...'?` over the names of a kind (or all), or how to list them."""
+    kinds = [kind] if kind else list(FOLDERS)
+    known = [item for k in kinds for item in names(k)] + [short for k, short in ALIASES if k in kinds]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"did you mean '{near[0]}'?" if near else f"`hwsim list{' ' + kind if kind else ''}` prints the names"

@@ -1,0 +1,134 @@
+"""From a name or file to a frozen object, or to all its faults at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path as File
+from typing import Any
+
+from pydantic import ValidationError
+
+from hwsim.describe import faults, library
+from hwsim.describe.block import Description
+from hwsim.describe.kinds import class_of
+from hwsim.describe.resolve import apply_sets, copy, expand, from_file, from_name, read_file
+from hwsim.describe.tree import Mark, Path, Tree, leaves
+from hwsim.errors import InputError, bad
+
+_FILE = re.compile(r".*\.(ya?ml|json)$")
+
+
+def load(name: str | File, kind: str | None = None, sets: Sequence[str] = ()) -> Description:
+    """Frozen description of a name, a YAML file or a Hugging Face config.json.
+
+    Parameters
+    ----------
+    name : str or path
+        "h100-sxm", "h100-sxm-x8" (derived), "vllm" (an alias), "chips/mine.yaml", "config.json".
+    kind : str, optional
+        "accelerator", "system", "model", ...; needed where a name is used by several kinds.
+    sets : sequence of str
+        Overrides "a.b=value", laid over the complete tree in order.
+
+    Raises
+    ------
+    InputError
+        Unknown name, or everything that is wrong with the file.
+    """
+    if kind is not None:
+        library.check_kind(kind)
+    return _load(str(name), kind, tuple(sets), _stamp(str(name)))
+
+
+def _stamp(name: str) -> int:
+    """Changes when a file given by path changes; the library's own files do not change under a running process."""
+    file = File(name)
+    return file.stat().st_mtime_ns if _FILE.match(name) and file.is_file() else 0
+
+
+@lru_cache(maxsize=256)
+def _load(name: str, kind: str | None, sets: tuple[str, ...], _stamp: int) -> Description:
+    kind, tree = find(name, kind)
+    apply_sets(tree, kind, sets)
+    return build(kind, tree)
+
+
+def find(name: str, kind: str | None = None) -> tuple[str, Tree]:
+    """Kind and complete tree of a name or file.
+
+    Raises
+    ------
+    InputError
+        No such name or file; a name of several kinds; a file whose kind is not told.
+    """
+    if _FILE.match(name):
+        return _find_file(File(name), kind)
+    kinds = [kind] if kind else list(library.FOLDERS)
+    found = [(each, tree) for each in kinds if (tree := _by_name(name, each, bool(kind)))]
+    if not found:
+        expected = f"the name of a {kind or 'description'}"
+        raise bad(repr(name), "no such description", expected, library.similar(name, kind))
+    if len(found) > 1:
+        raise bad(repr(name), f"a {' and a '.join(each for each, _ in found)}", "one kind", "say which kind is meant")
+    return found[0]
+
+
+def _by_name(name: str, kind: str, asked: bool) -> Tree | None:
+    """Tree of a name; one accelerator counts as a system only where a system is asked for."""
+    if kind == "system" and not asked and library.file_of(name, "accelerator"):
+        return None
+    return from_name(name, kind)
+
+
+def _find_file(file: File, kind: str | None) -> tuple[str, Tree]:
+    if not file.is_file():
+        raise bad(str(file), "no such file", "a description file")
+    if file.suffix == ".json":
+        from hwsim.describe.huggingface import tree_of_config
+
+        if kind not in (None, "model"):
+            raise bad(str(file), "a JSON file", f"a {kind} in YAML", "only models are read from JSON")
+        return "model", tree_of_config(file)
+    own = read_file(file)
+    stated = own.value.get("kind")
+    told = kind or stated or library.kind_of_file(file)
+    if told is None:
+        expected = "`kind: accelerator` (or another kind)"
+        raise bad(f"{file}:1:1", "a file without a kind", expected, "add the line, or say the kind")
+    library.check_kind(str(told), own.mark(("kind",)).place if stated else "kind")
+    if stated and stated != told:
+        raise bad(own.mark(("kind",)).place, f"'{stated}'", f"a {kind}")
+    tree = from_file(file, str(told))
+    return str(told), tree
+
+
+def build(kind: str, tree: Tree) -> Description:
+    """Object of a complete tree, or all faults of it at once."""
+    cls = class_of(kind)
+    found = list(tree.faults)
+    value = copy(tree.value)
+    value.pop("kind", None)
+    built: Description | None = None
+    try:
+        built = cls.model_validate(value)
+    except ValidationError as error:
+        found += faults.of_validation(error, cls, tree)
+    if cls.needs_source:
+        found += faults.without_source(tree)
+    if found or built is None:
+        raise InputError(faults.distinct(found))
+    built._tree = tree
+    return built
+
+
+def restore(kind: str, resolved: Mapping[str, Any], where: str = "resolved description") -> Description:
+    """Object of values that `Description.resolved()` gave (a result file holds them)."""
+    value = copy(dict(resolved))
+    marks: dict[Path, Mark] = {(): Mark(where)}
+    for path, leaf in leaves(value):
+        marks[path] = Mark(where, raw=str(leaf), source=where, status="derived")
+    tree = Tree(value, marks)
+    expand(tree, kind, ())
+    return build(kind, tree)

@@ -1,0 +1,28 @@
+"""One memory: a stack of HBM or one chip of GDDR. A tier of an accelerator multiplies it."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from hwsim.describe.block import Block, Description
+from hwsim.describe.quantity import Bytes, BytesPerSecond, JoulesPerByte, Seconds
+
+
+class Law(Block):
+    """How long a stream of bytes takes: latency + bytes / rate."""
+
+    rate: BytesPerSecond = Field(description="bytes per second of one stack or chip")
+    latency: Seconds = Field(description="time from the controller's request to its first byte, idle")
+
+
+class Memory(Description):
+    """One stack or chip."""
+
+    kind: ClassVar[str] = "memory"
+
+    standard: Literal["HBM2e", "HBM3", "HBM3e", "GDDR6", "GDDR7"]
+    capacity: Bytes = Field(description="bytes of one stack or chip")
+    law: Law
+    energy: JoulesPerByte = Field(description="energy of one byte, the way to the controller included")

@@ -1,0 +1,22 @@
+"""How a model is spread over a system."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from hwsim.describe.block import Description
+from hwsim.describe.quantity import Count
+
+
+class Plan(Description):
+    """Degrees of parallelism."""
+
+    kind: ClassVar[str] = "plan"
+    needs_source: ClassVar[bool] = False
+
+    tp: Count = Field(1, description="devices that share each matrix")
+    pp: Count = Field(1, description="stages that hold layers in turn")
+    dp: Count | None = Field(None, description="replicas; unset = as many as the system holds")
+    ep: Count = Field(1, description="devices that share the experts")

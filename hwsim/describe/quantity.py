@@ -1,0 +1,131 @@
+"""Types of the numbers in descriptions: each refuses a text without its unit and holds base units, exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Annotated, Any, Literal
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import PydanticCustomError, core_schema
+
+from hwsim import units
+from hwsim.describe.tree import scalar
+from hwsim.errors import InputError
+
+
+def refuse(got: object, expected: str, cure: str = "") -> PydanticCustomError:
+    """The error `faults.py` turns into a Fault; the three texts travel in its context."""
+    return PydanticCustomError("hwsim", "{expected}", {"got": str(got), "expected": expected, "cure": cure})
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number with a unit of one dimension of `hwsim.units`."""
+
+    dimension: str
+
+    def validate(self, value: object) -> Fraction:
+        """Value in base units from a text; a Fraction passes a ratio only (decimals of a file are Fractions)."""
+        try:
+            return units.parse(value, self.dimension)
+        except InputError as error:
+            fault = error.faults[0]
+            raise refuse(fault.got, fault.expected, fault.cure) from None
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            self.validate,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda value: units.format(value, self.dimension)
+            ),
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        words, example = units.DIMENSIONS[self.dimension]
+        text = {
+            "type": "string",
+            "pattern": r"^\s*[0-9.]",
+            "description": f"{words}, with its unit",
+            "examples": [example],
+        }
+        if self.dimension != "1":
+            return text
+        return {
+            "anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, text | {"pattern": "%$", "examples": ["93 %"]}]
+        }
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A bare whole number with a least value."""
+
+    least: int
+
+    def validate(self, value: object) -> int:
+        """The number itself; text, decimals and true/false are refused."""
+        if isinstance(value, Fraction) and value.denominator != 1:
+            raise refuse(f"{float(value):g}", "a whole number")
+        if isinstance(value, bool) or not isinstance(value, int | Fraction):
+            raise refuse(repr(value), "a whole number", "write it without a unit" if isinstance(value, str) else "")
+        if value < self.least:
+            raise refuse(value, f"a whole number of at least {self.least}")
+        if value >= 2**63:
+            raise refuse(value, "a whole number below 2^63")
+        return int(value)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.validate)
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"type": "integer", "minimum": self.least}
+
+
+@dataclass(frozen=True)
+class Bare:
+    """A bare number without a unit and without an upper end (an exponent, a factor)."""
+
+    def validate(self, value: object) -> Fraction:
+        """The number itself, exactly (a decimal may also come as text, from a result file)."""
+        if isinstance(value, str):
+            value = scalar(value)
+        if isinstance(value, bool) or not isinstance(value, int | Fraction):
+            raise refuse(repr(value), "a bare number such as 1.5")
+        if value < 0:
+            raise refuse(value, "a bare number that is not negative")
+        return Fraction(value)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            self.validate,
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda value: units.format(value, "1")),
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"type": "number", "minimum": 0}
+
+
+Bytes = Annotated[Fraction, Quantity("B")]
+Seconds = Annotated[Fraction, Quantity("s")]
+Hertz = Annotated[Fraction, Quantity("Hz")]
+Watts = Annotated[Fraction, Quantity("W")]
+Flop = Annotated[Fraction, Quantity("FLOP")]
+Cycles = Annotated[Fraction, Quantity("cycle")]
+Tokens = Annotated[Fraction, Quantity("token")]
+BytesPerSecond = Annotated[Fraction, Quantity("B/s")]
+BytesPerCycle = Annotated[Fraction, Quantity("B/cycle")]
+FlopPerCycle = Annotated[Fraction, Quantity("FLOP/cycle")]
+JoulesPerByte = Annotated[Fraction, Quantity("J/B")]
+JoulesPerFlop = Annotated[Fraction, Quantity("J/FLOP")]
+Ratio = Annotated[Fraction, Quantity("1")]
+Factor = Annotated[Fraction, Bare()]
+Count = Annotated[int, Whole(1)]
+Natural = Annotated[int, Whole(0)]
+
+Dtype = Literal["fp32", "tf32", "bf16", "fp16", "fp8", "nvfp4", "int8", "int4"]

@@ -1,0 +1,154 @@
+"""A software stack: the kernels it has per chip generation, its collectives, its scheduler, what it costs per step."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import core_schema
+
+from hwsim.describe.block import Block, Description
+from hwsim.describe.quantity import Bytes, Count, Factor, Ratio, Seconds, refuse
+
+
+@dataclass(frozen=True)
+class TileText:
+    """A tile written "128x256": rows x columns of the output."""
+
+    def validate(self, value: object) -> tuple[int, int]:
+        """Rows and columns."""
+        match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", value) if isinstance(value, str) else None
+        if match is None or "0" in match.groups():
+            raise refuse(repr(value), "a tile such as 128x256")
+        return int(match[1]), int(match[2])
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            self.validate,
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda tile: f"{tile[0]}x{tile[1]}"),
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"type": "string", "pattern": "^[0-9]+x[0-9]+$", "examples": ["128x256"]}
+
+
+Tile = Annotated[tuple[int, int], TileText()]
+
+
+class Quantize(Block):
+    """Kernels that bring activations to a small type before a matrix multiplication."""
+
+    kernels: Factor = Field(description="launches, as a multiple of one plain launch")
+    launch: Seconds = Field(description="time of each beyond the launch of a plain kernel")
+    rows: Seconds = Field(description="serial part at 256 rows or more (falls in proportion below)")
+    columns: Seconds = Field(description="serial part at 8192 columns (in proportion)")
+    bandwidth: Ratio = Field(description="share of the memory rate the passes over the activations reach")
+
+
+class Gemm(Block):
+    """Matrix multiplications of a library."""
+
+    tiles: list[Tile] = Field(description="output tiles of one unit")
+    pair_tiles: list[Tile] = Field([], description="output tiles of two units together")
+    splits: list[Count] = Field([1], description="ways to split k")
+    split_k: Count = Field(256, description="least k of a split")
+    stages: Count = Field(description="stages of the staged copy")
+    quantize: dict[Literal["fp8", "nvfp4", "int8"], Quantize] = Field({}, description="kernels before it, by type")
+
+
+class Decode(Block):
+    """Attention of one new token per sequence over a paged cache."""
+
+    algorithm: Literal["fa2", "fa3", "xqa", "trtllm-gen"] = Field(description="whose rule splits the cache over units")
+    tile: Count = Field(128, description="tokens of one tile")
+    launch: Seconds = Field(description="start of the kernels of one call")
+    item: Seconds = Field(description="prologue and epilogue of a work item")
+    tile_time: Seconds = Field(description="arithmetic of one tile on its unit")
+    combine: Seconds = Field(description="start of the kernel that joins the splits")
+    combine_split: Seconds = Field(description="the same per split")
+    copies: Seconds | None = Field(None, description="transposing copies before and after (fa2), each")
+    walk: Seconds | None = Field(None, description="per 31 sequences a wave spans beyond the first (fa3)")
+
+
+class Prefill(Block):
+    """Attention of many new tokens per sequence."""
+
+    tile: Tile = Field(description="queries x keys of one step of a work item")
+    packed: bool = Field(False, description="the query heads of one KV head share a work item")
+    order: Literal["long-first", "short-first"] = Field(description="order of a head's work items")
+    launch: Seconds = Field(description="start of the kernels of one call")
+    item: Seconds = Field(description="prologue and epilogue of a work item")
+    softmax: Factor = Field(description="cycles per element that the tensor unit waits for the softmax")
+    append: Factor = Field(description="bytes per cycle and unit of the kernel that appends to the cache")
+    alone: Factor = Field(Fraction(1), description="how much slower tiles run when every unit has at most one item")
+
+
+class Attention(Block):
+    """Attention kernels of a library."""
+
+    decode: Decode
+    prefill: Prefill
+
+
+class Elementwise(Block):
+    """Norms, activations, rotary embedding, residual additions, sampling."""
+
+    launch: Seconds = Field(description="start and drain of one kernel")
+    efficiency: Ratio = Field(description="share of the memory rate a long kernel reaches")
+    kernels_per_layer: Count = Field(description="such kernels of one layer")
+
+
+class Kernels(Block):
+    """Kernels for the chips of one generation."""
+
+    gemm: Gemm
+    attention: Attention
+    elementwise: Elementwise
+
+
+class Collectives(Block):
+    """Collective operations."""
+
+    launch: Seconds = Field(description="start of one collective")
+    one_shot: Bytes = Field(description="largest buffer of the one-shot all-reduce kernel")
+
+
+class Scheduler(Block):
+    """How a server forms its steps."""
+
+    kind: Literal["mixed", "prefill-first", "static"] = Field(description="mixed: chunks and decodes in one step")
+    token_budget: Count = Field(description="most tokens of a step")
+    max_num_seqs: Count = Field(description="most running requests")
+    block_tokens: Count = Field(16, description="tokens of a KV block")
+    async_depth: Count = Field(1, description="steps in flight")
+    reserve: Literal["chunk", "prompt", "prompt+output"] = Field(description="KV that must be free to admit a request")
+    memory_fraction: Ratio = Field(description="share of the memory the server may use")
+    prefix_cache: bool = Field(description="freed full blocks are found again")
+    capture_sizes: list[Count] = Field([], description="token counts a captured graph pads to; none = no padding")
+
+
+class Overheads(Block):
+    """What a step costs beside its kernels."""
+
+    step_gap: Seconds = Field(description="device idle per step")
+    seq_gap: Seconds = Field(description="per scheduled request and step")
+    layer_gap: Seconds = Field(description="per layer and step")
+    mixed_gap: Seconds = Field(description="per layer of a step that no captured graph covers")
+    frontend: Seconds = Field(description="arrival to the engine's queue")
+
+
+class Software(Description):
+    """One version of a software stack."""
+
+    kind: ClassVar[str] = "software"
+
+    version: str = Field("", description="the version it follows")
+    kernels: dict[str, Kernels] = Field(description="by chip generation")
+    collectives: Collectives
+    scheduler: Scheduler
+    overheads: Overheads
