@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import core_schema
 
+from hwsim.describe.attention import Attention
 from hwsim.describe.block import Block, Description
 from hwsim.describe.quantity import Bytes, Count, Factor, Ratio, Seconds, refuse
 
@@ -59,40 +59,6 @@ class Gemm(Block):
     split_k: Count = Field(256, description="least k of a split")
     stages: Count = Field(description="stages of the staged copy")
     quantize: dict[Literal["fp8", "nvfp4", "int8"], Quantize] = Field({}, description="kernels before it, by type")
-
-
-class Decode(Block):
-    """Attention of one new token per sequence over a paged cache."""
-
-    algorithm: Literal["fa2", "fa3", "xqa", "trtllm-gen"] = Field(description="whose rule splits the cache over units")
-    tile: Count = Field(128, description="tokens of one tile")
-    launch: Seconds = Field(description="start of the kernels of one call")
-    item: Seconds = Field(description="prologue and epilogue of a work item")
-    tile_time: Seconds = Field(description="arithmetic of one tile on its unit")
-    combine: Seconds = Field(description="start of the kernel that joins the splits")
-    combine_split: Seconds = Field(description="the same per split")
-    copies: Seconds | None = Field(None, description="transposing copies before and after (fa2), each")
-    walk: Seconds | None = Field(None, description="per 31 sequences a wave spans beyond the first (fa3)")
-
-
-class Prefill(Block):
-    """Attention of many new tokens per sequence."""
-
-    tile: Tile = Field(description="queries x keys of one step of a work item")
-    packed: bool = Field(False, description="the query heads of one KV head share a work item")
-    order: Literal["long-first", "short-first"] = Field(description="order of a head's work items")
-    launch: Seconds = Field(description="start of the kernels of one call")
-    item: Seconds = Field(description="prologue and epilogue of a work item")
-    softmax: Factor = Field(description="cycles per element that the tensor unit waits for the softmax")
-    append: Factor = Field(description="bytes per cycle and unit of the kernel that appends to the cache")
-    alone: Factor = Field(Fraction(1), description="how much slower tiles run when every unit has at most one item")
-
-
-class Attention(Block):
-    """Attention kernels of a library."""
-
-    decode: Decode
-    prefill: Prefill
 
 
 class Elementwise(Block):

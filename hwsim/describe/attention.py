@@ -1,0 +1,101 @@
+"""Attention kernels of a software stack: how a library cuts the work of a batch, and what its kernels cost.
+
+Times of what runs on a unit are cycles (they follow the clock), times of starting kernels are seconds (they do not).
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Literal
+
+from pydantic import Field
+
+from hwsim.describe.block import Block
+from hwsim.describe.quantity import BytesPerCycle, Count, Cycles, Factor, Ratio, Seconds
+
+
+class Splits(Block):
+    """Rule that cuts the keys of one sequence over several work items (split-KV)."""
+
+    rule: Literal["none", "best", "fa2", "fa3", "xqa", "trtllm-gen"] = Field(
+        description="whose host code; best: the fastest of a list, as an ideal library would find"
+    )
+    slots_per_unit: Count = Field(1, description="slots the rule counts for a unit")
+    most: Count = Field(128, description="largest number of parts")
+    strided: bool = Field(False, description="parts take tiles in turn, so that no part is left empty")
+    combine: Literal["bound", "parts"] = Field(
+        "parts", description="the combine kernel runs when the rule allows parts, or only when there are some"
+    )
+
+
+class Walk(Block):
+    """Tile scheduler that looks through the sequences in rounds (FlashAttention 3)."""
+
+    sequences: Count = Field(description="sequences of one round")
+    most: Count = Field(description="largest batch that is scheduled so")
+    time: Cycles = Field(description="one round beyond the first, per wave of items")
+
+
+class Short(Block):
+    """Kernel without tiles for batches too small for the split rule (TensorRT-LLM MMHA): one item per query head."""
+
+    below: Count = Field(description="used when this many times sequences x KV heads x blocks is below the units")
+    item: Cycles = Field(description="one item")
+    longer: Cycles = Field(description="the same beyond 32 keys, added")
+    several: Cycles = Field(description="once, beyond 256 keys (several blocks a head)")
+
+
+class Decode(Block):
+    """Attention of one new token per sequence over a paged cache."""
+
+    splits: Splits
+    tile: Count = Field(128, description="keys of one tile")
+    slots_per_unit: Count = Field(1, description="work items on a unit at once")
+    launch: Seconds = Field(description="start of the kernels of one call, without a combine kernel")
+    item: Cycles = Field(description="start and end of a work item: page table, queries, first bytes; rescale, output")
+    tile_time: Cycles = Field(description="a tile beside its matrix products")
+    latency: Seconds = Field(description="request of a tile to its first bytes, page table included")
+    bandwidth: Ratio = Field(description="share of the memory's rate that paged reads reach")
+    l2_rate: BytesPerCycle = Field(description="out of the L2, per unit")
+    resident: Ratio = Field(description="share of the L2 that keeps keys and values between calls")
+    distinct: Ratio = Field(Fraction(1), description="share of keys and values that differ in timed replays")
+    combine: Cycles = Field(description="the kernel that joins the parts")
+    combine_split: Cycles = Field(description="the same per part")
+    transpose: Cycles | None = Field(None, description="each of two copies that transpose queries and outputs (fa2)")
+    walk: Walk | None = Field(None, description="tile scheduler that walks through the sequences")
+    short: Short | None = Field(None, description="kernel for batches too small for the rule")
+
+
+class Prefill(Block):
+    """Attention of many new tokens per sequence."""
+
+    queries: Count = Field(description="query rows of a work item")
+    keys: Count = Field(description="keys of a tile")
+    packed: bool = Field(False, description="the query heads of one KV head share a work item")
+    order: Literal["long-first", "short-first", "long-first-all"] = Field(
+        description="order of the work items: head by head, or the longest of all heads first"
+    )
+    launch: Seconds = Field(description="start of the kernels of one call")
+    item: Cycles = Field(description="start and end of a work item")
+    softmax: Factor = Field(description="cycles per element (query x key) that matrix products do not hide")
+    append: BytesPerCycle = Field(description="kernel that appends to the cache, per unit")
+    rotary: bool = Field(description="that kernel also rotates the queries (reads and writes them)")
+    alone: Factor = Field(Fraction(1), description="how much slower tiles run when every unit has at most one item")
+    bandwidth: Ratio = Field(description="share of the memory's rate")
+    resident: Ratio = Field(description="share of the L2 that keeps the operands of a call")
+
+
+class Mixed(Block):
+    """Prefill chunks and decoding sequences of one step."""
+
+    kernels: Literal["one", "two"] = Field(description="one kernel for all, or prefill and decode one after the other")
+    empty: Cycles = Field(Fraction(0), description="an item of the grid that has nothing to do")
+    heads_first: bool = Field(False, description="all sequences of a head, then the next head")
+
+
+class Attention(Block):
+    """Attention kernels of a library."""
+
+    decode: Decode
+    prefill: Prefill
+    mixed: Mixed
