@@ -1,0 +1,68 @@
+"""ServiceLaw: rates never rise and latencies never fall by rounding; a law says how it was come by."""
+
+from fractions import Fraction
+
+import pytest
+
+import hwsim.describe
+from hwsim.describe.accelerator import Accelerator
+from hwsim.memory.law import PATTERNS, TIERS, ServiceLaw, laws
+
+
+@pytest.fixture(scope="module")
+def h100() -> Accelerator:
+    return hwsim.describe.load("h100-sxm", "accelerator")
+
+
+def law(rate: Fraction | int, latency: Fraction | int = 0) -> ServiceLaw:
+    return ServiceLaw("hbm", "sequential", Fraction(rate), Fraction(latency), "assumed", "a test")
+
+
+@pytest.mark.parametrize("rate", [1, 10**6 + 1, 16 * 10**9, 3_085_350_000_000, 21 * 10**15])
+@pytest.mark.parametrize("clock", [10**9, 1_980_000_000, 1_410_000_000])
+def test_a_rate_per_cycle_is_never_faster_and_at_most_one_part_in_2_to_the_14_slower(rate: int, clock: int) -> None:
+    numerator, denominator = law(rate).per_cycle(clock)
+    given, exact = Fraction(numerator, denominator), Fraction(rate, clock)
+    assert exact * (1 - Fraction(1, 1 << 14)) <= given <= exact
+    assert denominator >= 16 and denominator & (denominator - 1) == 0
+
+
+def test_a_latency_is_rounded_up_to_whole_cycles() -> None:
+    assert law(1, Fraction(6, 10**7)).latency_cycles(1_980_000_000) == 1188
+    assert law(1, Fraction(6, 10**7)).latency_cycles(1_980_000_001) == 1189
+    assert law(1).latency_cycles(1_980_000_000) == 0
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_every_tier_and_link_has_a_law_that_says_where_it_comes_from(h100: Accelerator, pattern: str) -> None:
+    found = laws(h100, pattern)
+    assert tuple(found) == TIERS
+    for tier, each in found.items():
+        assert (each.tier, each.pattern) == (tier, pattern)
+        assert each.rate > 0 and each.latency >= 0
+        assert each.status in ("measured", "derived", "assumed")
+        assert len(each.provenance) > 20 and "no source" not in each.provenance
+
+
+def test_a_tiers_rate_is_the_described_rate_times_its_efficiency(h100: Accelerator) -> None:
+    hbm = laws(h100)["hbm"]
+    assert hbm.rate == h100.tiers.hbm.rate * h100.tiers.hbm.efficiency
+    assert hbm.status == "measured" and "fitted to GEMM times" in hbm.provenance
+
+
+def test_a_pattern_nobody_measured_is_assumed(h100: Accelerator) -> None:
+    paged = laws(h100, "paged")["hbm"]
+    assert paged.status == "assumed" and "assumed for paged" in paged.provenance
+
+
+def test_the_link_law_counts_all_links_of_a_device(h100: Accelerator) -> None:
+    scale_up = h100.links.scale_up
+    assert laws(h100)["link"].rate == scale_up.link.rate * scale_up.link.efficiency * scale_up.count
+
+
+def test_a_law_that_nobody_compared_with_commands_is_flagged() -> None:
+    assert law(1).flagged(1 << 40)
+    compared = ServiceLaw(
+        "hbm", "sequential", Fraction(1), Fraction(0), "derived", "a test", valid_from=1 << 20, error=Fraction(1, 100)
+    )
+    assert compared.flagged(1 << 19) and not compared.flagged(1 << 20)
