@@ -125,7 +125,8 @@ def link_service(link: Link, count: int) -> tuple[Fraction, Fraction]:
 
 def _told(described: Accelerator | Link, *path: str) -> tuple[Status, str]:
     """Status and source that the description states for a place, in a law's words."""
-    status, source = described.status, described.source
+    status: str | None = described.status
+    source = described.source
     if path and described._tree is not None:
         mark = described.tree.mark(path)
         status, source = mark.status or status, mark.source or source
