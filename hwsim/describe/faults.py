@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from hwsim import units
-from hwsim.describe.block import Block, Description
+from hwsim.describe.block import Description
+from hwsim.describe.kinds import block_at, field_names
 from hwsim.describe.resolve import source_line
 from hwsim.describe.tree import PROSE, Path, Tree, dotted
 from hwsim.errors import Fault
@@ -102,38 +103,6 @@ def _missing(tree: Tree, loc: Path, cls: type[Description]) -> Fault:
     mark = tree.mark(loc[:-1])
     expected = f"the field '{loc[-1]}'{meaning}"
     return Fault(mark.key_place, "nothing", expected, "", dotted(loc), source_line(mark, key=True))
-
-
-def field_names(block: type[Block]) -> list[str]:
-    """Names a block may use in a file."""
-    return [field.alias or name for name, field in block.model_fields.items()]
-
-
-def block_at(cls: type[Block], path: Path) -> type[Block] | None:
-    """Class of the block at a path of a description, or None where there is no block."""
-    found: object = cls
-    for step in path:
-        found = _step(found, step)
-    return found if isinstance(found, type) and issubclass(found, Block) else None
-
-
-def _step(annotation: object, step: str | int) -> object:
-    if isinstance(annotation, type) and issubclass(annotation, Block):
-        fields = {field.alias or name: field.annotation for name, field in annotation.model_fields.items()}
-        return _bare(fields.get(str(step)))
-    if typing.get_origin(annotation) in (dict, list):
-        return _bare(typing.get_args(annotation)[-1])
-    return None
-
-
-def _bare(annotation: object) -> object:
-    """An annotation without `Annotated` and `| None`."""
-    if typing.get_origin(annotation) is typing.Annotated:
-        return _bare(typing.get_args(annotation)[0])
-    inner = [arg for arg in typing.get_args(annotation) if arg is not type(None)]
-    if len(inner) == 1 and typing.get_origin(annotation) not in (dict, list, tuple):
-        return _bare(inner[0])
-    return annotation
 
 
 def without_source(tree: Tree) -> Iterator[Fault]:

@@ -47,3 +47,36 @@ def blocks_in(annotation: object) -> Iterator[tuple[type[Block], bool]]:
     for argument in typing.get_args(annotation):
         for inner, below in blocks_in(argument):
             yield inner, keyed or below
+
+
+def field_names(block: type[Block]) -> list[str]:
+    """Names a block may use in a file."""
+    return [field.alias or name for name, field in block.model_fields.items()]
+
+
+def block_at(cls: type[Block], path: Path) -> type[Block] | None:
+    """Class of the block at a path of a description, or None where there is no block."""
+    found: object = cls
+    for step in path:
+        found = inside(found, step)
+    return found if isinstance(found, type) and issubclass(found, Block) else None
+
+
+def inside(annotation: object, step: str | int) -> object:
+    """Annotation one step further in: of a field, or of the values of a mapping or list."""
+    if isinstance(annotation, type) and issubclass(annotation, Block):
+        fields = {field.alias or name: field.annotation for name, field in annotation.model_fields.items()}
+        return _bare(fields.get(str(step)))
+    if typing.get_origin(annotation) in (dict, list):
+        return _bare(typing.get_args(annotation)[-1])
+    return None
+
+
+def _bare(annotation: object) -> object:
+    """An annotation without `Annotated` and `| None`."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _bare(typing.get_args(annotation)[0])
+    inner = [arg for arg in typing.get_args(annotation) if arg is not type(None)]
+    if len(inner) == 1 and typing.get_origin(annotation) not in (dict, list, tuple):
+        return _bare(inner[0])
+    return annotation

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from hwsim.describe import faults, library
 from hwsim.describe.block import Description
-from hwsim.describe.kinds import class_of
+from hwsim.describe.kinds import class_of, inside
 from hwsim.describe.resolve import apply_sets, copy, expand, from_file, from_name, read_file
 from hwsim.describe.tree import Mark, Path, Tree, leaves
 from hwsim.errors import InputError, bad
@@ -108,7 +108,7 @@ def build(kind: str, tree: Tree) -> Description:
     """Object of a complete tree, or all faults of it at once."""
     cls = class_of(kind)
     found = list(tree.faults)
-    value = copy(tree.value)
+    value = _validated(tree.value, cls)
     value.pop("kind", None)
     built: Description | None = None
     try:
@@ -121,6 +121,17 @@ def build(kind: str, tree: Tree) -> Description:
         raise InputError(faults.distinct(found))
     built._tree = tree
     return built
+
+
+def _validated(value: Any, annotation: object) -> Any:
+    """Copy of a value without the sources stated in mappings that are no blocks: the marks have them."""
+    if isinstance(value, list):
+        return [_validated(item, inside(annotation, index)) for index, item in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    is_block = isinstance(annotation, type)
+    kept = value if is_block else {key: item for key, item in value.items() if key not in ("source", "status")}
+    return {key: _validated(item, inside(annotation, key)) for key, item in kept.items()}
 
 
 def restore(kind: str, resolved: Mapping[str, Any], where: str = "resolved description") -> Description:

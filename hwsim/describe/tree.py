@@ -183,7 +183,7 @@ class _Reader:
         finally:
             self.open.discard(id(node))
 
-    def _mapping(self, node: Any, path: Path, above: Mark) -> dict[str, Any]:
+    def _mapping(self, node: Any, path: Path, above: Mark) -> Any:
         texts = {key.value: item.value for key, item in node.value if isinstance(key.value, str)}
         stated = {key: texts[key] for key in ("source", "status") if isinstance(texts.get(key), str)}
         source, status = stated.get("source", above.source), stated.get("status", above.status)
@@ -198,7 +198,16 @@ class _Reader:
             else:
                 below = Mark(self.where, source=source, status=status, key_line=line, key_column=column)
                 result[key.value] = self.value(item, (*path, key.value), below)
-        return result
+        return self._single(path, result) if "value" in result else result
+
+    def _single(self, path: Path, result: dict[str, Any]) -> Any:
+        """The number alone of `{value: 3 GB, source: ..., status: ...}`: one number with a source of its own."""
+        if not set(result) <= {"value", "source", "status"}:
+            return result
+        self.marks[path] = self.marks[(*path, "value")]
+        for key in result:
+            del self.marks[(*path, key)]
+        return result["value"]
 
     def _fault(self, line: int, column: int, path: Path, got: str, expected: str, cure: str = "") -> None:
         where = f"{self.where}:{line}:{column}"
