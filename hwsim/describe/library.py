@@ -21,6 +21,7 @@ FOLDERS: dict[str, str] = {
     "system": "systems",
     "model": "models",
     "software": "software",
+    "collectives": "collectives",
     "protocol": "protocols",
     "plan": "plans",
     "recipe": "recipes",

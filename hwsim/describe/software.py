@@ -10,8 +10,9 @@ from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import core_schema
 
 from hwsim.describe.attention import Attention
-from hwsim.describe.block import Block, Description
-from hwsim.describe.quantity import Bytes, Count, Factor, Ratio, Seconds, refuse
+from hwsim.describe.block import Block, Description, Reference
+from hwsim.describe.collectives import Collectives
+from hwsim.describe.quantity import Count, Factor, Ratio, Seconds, refuse
 
 
 @dataclass(frozen=True)
@@ -77,13 +78,6 @@ class Kernels(Block):
     elementwise: Elementwise
 
 
-class Collectives(Block):
-    """Collective operations."""
-
-    launch: Seconds = Field(description="start of one collective")
-    one_shot: Bytes = Field(description="largest buffer of the one-shot all-reduce kernel")
-
-
 class Scheduler(Block):
     """How a server forms its steps."""
 
@@ -115,6 +109,6 @@ class Software(Description):
 
     version: str = Field("", description="the version it follows")
     kernels: dict[str, Kernels] = Field(description="by chip generation")
-    collectives: Collectives
+    collectives: Annotated[Collectives, Reference("collectives")]
     scheduler: Scheduler
     overheads: Overheads

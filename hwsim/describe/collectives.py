@@ -1,0 +1,68 @@
+"""A library of collectives: for each kind of link the algorithms it has and what they cost beside the link itself."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from hwsim.describe.block import Block, Description
+from hwsim.describe.quantity import Bytes, BytesPerSecond, Count, Factor, Ratio, Seconds
+
+
+class Ring(Block):
+    """One protocol of the ring: every step passes a chunk to the neighbour."""
+
+    rate: Ratio = Field(description="share of the links' published rate that a chunk moves at")
+    start: Seconds = Field(description="set-up beyond the launch")
+    step: Seconds = Field(description="fixed part of a step; never below the link's latency")
+    copy_: Factor = Field(alias="copy", description="local copy of the own chunk, as a share of the chunk at that rate")
+
+
+class Exchange(Block):
+    """One protocol of the direct exchange: every rank sends to every other at once."""
+
+    rate: Ratio = Field(description="share of the links' published rate that the parts move at")
+    start: Seconds = Field(description="set-up beyond the launch, first byte included")
+    copy_: Factor = Field(alias="copy", description="local copy of the own part, as a share of the part at that rate")
+
+
+class Kernel(Block):
+    """One all-reduce kernel of its own, beside the ring."""
+
+    algorithm: Literal["one-shot", "two-shot", "in-switch"] = Field(
+        description="one-shot: all read all; two-shot: reduce-scatter, all-gather; in-switch: the switch adds"
+    )
+    launch: Seconds = Field(description="start, barriers, drain")
+    peer: Seconds = Field(Fraction(0), description="the same per other rank")
+    rate: Ratio = Field(description="share of the links' published rate that bytes move at")
+    below: dict[str, Bytes] = Field(
+        {}, description="by number of devices: smaller buffers always take it; empty: taken where fastest"
+    )
+    devices: Count = Field(2, description="fewest devices it works for")
+
+
+class HostPath(Block):
+    """Path through the host that all devices of a group share, where links do not join them."""
+
+    devices: Count = Field(description="largest group it holds for")
+    rate: BytesPerSecond = Field(description="bytes per second of all devices together, one direction")
+
+
+class Fabric(Block):
+    """The library on one kind of link."""
+
+    launch: Seconds = Field(description="start and drain of a ring or exchange kernel")
+    ring: dict[str, Ring] = Field(description="by protocol; the fastest is taken")
+    exchange: dict[str, Exchange] = Field(description="by protocol; the fastest is taken")
+    kernels: list[Kernel] = Field([], description="in the order the library asks them")
+    host_paths: list[HostPath] = Field([], description="smallest group first; larger groups take the last")
+
+
+class Collectives(Description):
+    """One version of a library."""
+
+    kind: ClassVar[str] = "collectives"
+
+    fabrics: dict[str, Fabric] = Field(description="by name of the link; `any` for the others")
