@@ -1,0 +1,11 @@
+"""What can limit a time: the classes that the engine's attribution, traces and summaries share, in this order."""
+
+from __future__ import annotations
+
+BOUND_CLASSES: tuple[str, ...] = (
+    "tensor", "vector", "sram", "l2", "hbm", "dram", "cxl", "flash",
+    "link", "host", "sync", "latency", "issue", "launch", "queue", "idle",
+)  # fmt: skip
+"""Names by index; rows.pxd mirrors the indices as `cdef enum Bound` (a test keeps both equal)."""
+
+BOUND_INDEX: dict[str, int] = {name: index for index, name in enumerate(BOUND_CLASSES)}
