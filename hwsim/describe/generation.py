@@ -34,7 +34,7 @@ class Timing(Block):
     wave: Seconds = Field(description="fill and drain of a wave of tiles")
     split_barrier: Seconds = Field(description="barrier of a split along k")
     l2_latency: Seconds = Field(Fraction(0), description="time from a unit's request to its first byte out of the L2")
-    finish_grain: Seconds = Field(Fraction(0), description="t for which memory-bound units finish within sqrt(t x time)")
+    finish_grain: Seconds = Field(Fraction(0), description="t: memory-bound units finish within sqrt(t x time)")
     epilogue_exposed: Ratio = Field(description="share of a tile's epilogue that the next tile's loads do not hide")
 
 

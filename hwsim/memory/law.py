@@ -26,6 +26,14 @@ TIERS = ("sram", "l2", "hbm", "link", "host")
 
 # How far a description's own words can be trusted for the pattern they were measured with.
 _STATUS: dict[str, Status] = {"measured": "measured", "calibrated": "measured", "derived": "derived"}
+# The number of a description that decides how far a tier's law can be trusted.
+_DECIDES = {
+    "sram": ("tiers", "sram", "port"),
+    "l2": ("tiers", "l2", "rate"),
+    "hbm": ("tiers", "hbm", "efficiency"),
+    "link": ("links", "scale_up", "link", "efficiency"),
+    "host": ("links", "host", "link", "efficiency"),
+}
 # A rate per cycle keeps this many significant units (one part in 2^14), so that its work stays exact in int64.
 _UNITS = 1 << 14
 
@@ -97,17 +105,16 @@ def laws(accelerator: Accelerator, pattern: Pattern = "sequential") -> dict[str,
     clock, tiers, links = accelerator.clocks.core, accelerator.tiers, accelerator.links
     scale_up = links.scale_up
     units = accelerator.units.tensor.count
-    none = Fraction(0)
     found = {
-        "sram": (tiers.sram.port * clock, none, _told(accelerator, "tiers", "sram", "port")),
-        "l2": (tiers.l2.rate * units * clock, none, _told(accelerator, "tiers", "l2", "rate")),
-        "hbm": (tiers.hbm.rate * tiers.hbm.efficiency, tiers.hbm.latency, _told(accelerator, "tiers", "hbm", "rate")),
-        "link": (*link_service(scale_up.link, scale_up.count), _told(scale_up.link)),
-        "host": (*link_service(links.host.link, 1), _told(links.host.link)),
+        "sram": (tiers.sram.port * clock, Fraction(0)),
+        "l2": (tiers.l2.rate * units * clock, accelerator.generation.timing.l2_latency),
+        "hbm": (tiers.hbm.rate * tiers.hbm.efficiency, tiers.hbm.latency),
+        "link": link_service(scale_up.link, scale_up.count),
+        "host": link_service(links.host.link, 1),
     }
     made = {
-        tier: ServiceLaw(tier, "sequential", rate, latency, status, source)
-        for tier, (rate, latency, (status, source)) in found.items()
+        tier: ServiceLaw(tier, "sequential", rate, latency, *_told(accelerator, *_DECIDES[tier]))
+        for tier, (rate, latency) in found.items()
     }
     if pattern == "sequential":
         return made
@@ -123,12 +130,8 @@ def link_service(link: Link, count: int) -> tuple[Fraction, Fraction]:
     return link.rate * link.efficiency * count, link.latency
 
 
-def _told(described: Accelerator | Link, *path: str) -> tuple[Status, str]:
-    """Status and source that the description states for a place, in a law's words."""
-    status: str | None = described.status
-    source = described.source
-    if path and described._tree is not None:
-        mark = described.tree.mark(path)
-        status, source = mark.status or status, mark.source or source
-    told = f"{described.id or described.name}: {source or 'no source'} ({status or 'assumed'})"
-    return _STATUS.get(status or "", "assumed"), told
+def _told(accelerator: Accelerator, *path: str) -> tuple[Status, str]:
+    """Status and source that the description states for a number, in a law's words."""
+    mark = accelerator.tree.mark(path)
+    told = f"{accelerator.id} {'.'.join(path)}: {mark.source} ({mark.status})"
+    return _STATUS.get(mark.status, "assumed"), told
