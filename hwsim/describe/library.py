@@ -12,19 +12,20 @@ from pathlib import Path
 
 from hwsim.errors import bad
 
-# kind -> folder below the root. The order is that of `hwsim list`.
+# kind -> folder below the root. The order is that of `hwsim list`; a name of several kinds means the first of them, so
+# the parts of other descriptions come last.
 FOLDERS: dict[str, str] = {
     "accelerator": "accelerators",
-    "generation": "generations",
-    "memory": "memories",
-    "link": "links",
     "system": "systems",
     "model": "models",
     "software": "software",
-    "collectives": "collectives",
     "protocol": "protocols",
     "plan": "plans",
     "recipe": "recipes",
+    "memory": "memories",
+    "link": "links",
+    "generation": "generations",
+    "collectives": "collectives",
 }
 
 # (kind, short name) -> the version it means today; `hwsim show` says which.

@@ -28,7 +28,7 @@ def load(name: str | File, kind: str | None = None, sets: Sequence[str] = ()) ->
     name : str or path
         "h100-sxm", "h100-sxm-x8" (derived), "vllm" (an alias), "chips/mine.yaml", "config.json".
     kind : str, optional
-        "accelerator", "system", "model", ...; needed where a name is used by several kinds.
+        "accelerator", "system", "model", ...; without it the first kind that has the name (`library.FOLDERS`).
     sets : sequence of str
         Overrides "a.b=value", laid over the complete tree in order.
 
@@ -61,18 +61,16 @@ def find(name: str, kind: str | None = None) -> tuple[str, Tree]:
     Raises
     ------
     InputError
-        No such name or file; a name of several kinds; a file whose kind is not told.
+        No such name or file; a file whose kind is not told.
     """
     if _FILE.match(name):
         return _find_file(File(name), kind)
-    kinds = [kind] if kind else list(library.FOLDERS)
-    found = [(each, tree) for each in kinds if (tree := _by_name(name, each, bool(kind)))]
-    if not found:
-        expected = f"the name of a {kind or 'description'}"
-        raise bad(repr(name), "no such description", expected, library.similar(name, kind))
-    if len(found) > 1:
-        raise bad(repr(name), f"a {' and a '.join(each for each, _ in found)}", "one kind", "say which kind is meant")
-    return found[0]
+    for each in [kind] if kind else list(library.FOLDERS):
+        tree = _by_name(name, each, bool(kind))
+        if tree is not None:
+            return each, tree
+    expected = f"the name of a {kind or 'description'}"
+    raise bad(repr(name), "no such description", expected, library.similar(name, kind))
 
 
 def _by_name(name: str, kind: str, asked: bool) -> Tree | None:
