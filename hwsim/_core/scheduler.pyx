@@ -1,0 +1,259 @@
+"""The scheduler of the serving core: which requests get how many tokens in a replica's next batch.
+
+Design: the running queue is always [decodes ..., prompts still incomplete ...], for a prompt is only begun when all
+before it are complete. So pass 1 is one constant-cost advance of all decodes (decodes.pyx) and a loop over the few
+incomplete prompts. Preempting the last running request until the decodes' new blocks fit gives the same victims and
+the same order of the free list as serving the decodes one by one: the free list is empty when the first of them
+fails, and a freed block goes to its end. Loops over decodes are left where the budget binds (`hold_back`), where
+blocks are kept one by one (a sixteenth of the decodes a step), and where requests finish.
+
+All methods are noexcept by proof: queues link rows of this run, chunks and finishing requests are at most
+max_num_seqs a step, and blocks are taken after asking for them.
+"""
+
+import numpy as np
+
+from libc.stdint cimport int64_t
+from hwsim._core.decodes cimport Decodes
+from hwsim._core.kvcache cimport KVCache
+from hwsim._core.queues cimport link_head, link_tail, unlink
+from hwsim._core.serve_rows cimport (
+    DECODING, DRAINING, HELD, PREFILL, REFUSED, TO_COME, WAITING, ChunkRow, ReplicaRow, RequestRow,
+)
+
+from hwsim._core import serve_types as types
+
+cdef enum Reserve:
+    CHUNK, PROMPT, PROMPT_AND_OUTPUT
+
+cdef int64_t NEVER = 0x7FFFFFFFFFFFFFFF
+
+cdef RequestRow _request
+cdef ReplicaRow _replica
+REQUEST_ROW_DTYPE = np.asarray(<RequestRow[:1]> &_request).dtype
+REPLICA_ROW_DTYPE = np.asarray(<ReplicaRow[:1]> &_replica).dtype
+
+
+cdef class Scheduler:
+    """Queues and blocks of all replicas; ServeRun adds time."""
+
+    def __init__(self, requests, rules):
+        self.rules = rules
+        self.budget, self.max_seqs, self.block_tokens = rules.token_budget, rules.max_num_seqs, rules.block_tokens
+        self.mixed, self.static = rules.scheduler == "mixed", rules.scheduler == "static"
+        self.reserve = types.RESERVES.index(rules.reserve)
+        self._make_rows(requests)
+        self.kv = KVCache(requests, rules, self.request)
+        self.decodes = Decodes(rules, self.request, max(requests.output_tokens, default=1))
+        self.chunk = np.zeros(self.max_seqs, types.CHUNK_DTYPE)
+        self.finishing = np.zeros(self.max_seqs, np.int64)
+
+    def _make_rows(self, requests):
+        rows = np.zeros(len(requests), REQUEST_ROW_DTYPE)
+        for name in ("queued_ps", "admitted_ps", "first_token_ps", "finish_ps", "replica", "stamp", "prev", "next"):
+            rows[name] = -1
+        rows["arrival_ps"] = requests.arrival_ps
+        rows["prompt"], rows["output"] = requests.prompt_tokens, requests.output_tokens
+        rows["state"] = np.where(self.rules.refused(requests), <int> REFUSED, <int> TO_COME)
+        self.table = self.request = rows
+        replicas = np.zeros(self.rules.replicas, REPLICA_ROW_DTYPE)
+        for name in ("inbox", "waiting", "running"):
+            replicas[name]["head"] = replicas[name]["tail"] = -1
+        replicas["prefilling"] = -1
+        replicas["next_ps"] = NEVER
+        self.replica = replicas
+
+    cdef int64_t choose(self, int64_t p) noexcept nogil:
+        """Choose the next batch of a replica into `step`, `chunk` and `finishing`; returns its tokens, 0 for none."""
+        cdef ReplicaRow *rep = &self.replica[p]
+        cdef int64_t left
+        self.step.n_decode = self.step.n_prefill = self.step.sum_context = self.step.sum_tiles = 0
+        self.step.longest = self.step.tokens = self.n_finishing = self.thrown_out = 0
+        if self.mixed:
+            self.step_decodes(p, self.budget)
+        left = self.step_prompts(p, self.budget - self.step.tokens)
+        if not self.thrown_out:
+            self.admit(p, left)
+        if not self.mixed and not self.step.tokens:
+            self.step_decodes(p, self.max_seqs)
+        rep.preempted += self.thrown_out
+        if self.step.tokens:
+            self.step.replica = p
+            self.step.n_sched = self.step.n_decode + self.step.n_prefill
+            self.step.preempted = rep.preempted
+            self.step.kv_used_blocks = self.kv.usable - self.kv.free[p]
+            self.step.waiting = rep.n_waiting
+            self.step.running = rep.n_running
+            rep.preempted = 0
+        return self.step.tokens
+
+    cdef void step_decodes(self, int64_t p, int64_t budget) noexcept nogil:
+        """One token for the first `budget` decodes; the last running requests are thrown out until their blocks fit."""
+        cdef bint held = self.decodes.count[p] > budget
+        if held:
+            self.hold_back(p, budget)
+        while self.decodes.growth(p) > self.kv.free[p]:
+            self.preempt_last(p)
+        if self.decodes.count[p]:
+            self.take_decode_blocks(p)
+            self.decodes.advance(p)
+            self.step.n_decode = self.decodes.count[p]
+            self.step.sum_context = self.decodes.sum_context(p)
+            self.step.sum_tiles = self.decodes.tiles[p]
+            self.step.longest = self.decodes.longest(p)
+            self.step.tokens += self.step.n_decode
+            self.end_decodes(p)
+        if held:
+            self.let_back(p)
+
+    cdef void take_decode_blocks(self, int64_t p) noexcept nogil:
+        """A block for each decode whose next token is the first of one."""
+        cdef int64_t r, held
+        if not self.kv.caching:
+            self.kv.take(p, -1, 0, self.decodes.growth(p))
+            return
+        r = self.decodes.first_growing(p)
+        while r >= 0:
+            self.loops += 1
+            held = (self.request[r].key + self.decodes.epoch[p]) // self.block_tokens
+            self.kv.take(p, r, held, held + 1)
+            r = self.request[r].grow_next
+
+    cdef void end_decodes(self, int64_t p) noexcept nogil:
+        """Requests whose last token is in this step stop decoding; they keep slot and blocks until it is out."""
+        cdef int64_t r = self.decodes.first_due(p), at
+        while r >= 0:
+            self.loops += 1
+            self.decodes.leave(p, r)
+            self.request[r].state = DRAINING
+            at = self.n_finishing       # in running order; they come almost sorted
+            while at and self.request[self.finishing[at - 1]].order > self.request[r].order:
+                self.loops += 1
+                self.finishing[at] = self.finishing[at - 1]
+                at -= 1
+            self.finishing[at] = r
+            self.n_finishing += 1
+            r = self.decodes.first_due(p)
+
+    cdef void hold_back(self, int64_t p, int64_t budget) noexcept nogil:
+        """The decodes behind the first `budget` ones in running order get no token in this step."""
+        cdef int64_t r = self.replica[p].running.head
+        while r >= 0:
+            self.loops += 1
+            if self.request[r].state == DECODING:
+                budget -= 1
+                if budget < 0:
+                    self.decodes.leave(p, r)
+                    self.request[r].state = HELD
+            r = self.request[r].next
+
+    cdef void let_back(self, int64_t p) noexcept nogil:
+        cdef int64_t r = self.replica[p].running.head
+        while r >= 0:
+            self.loops += 1
+            if self.request[r].state == HELD:
+                self.decodes.enter(p, r)
+            r = self.request[r].next
+
+    cdef void preempt_last(self, int64_t p) noexcept nogil:
+        """Throw the last running request out: its blocks are free, it waits in front and is computed again."""
+        cdef ReplicaRow *rep = &self.replica[p]
+        cdef int64_t r = rep.running.tail
+        cdef RequestRow *row = &self.request[r]
+        if row.state == DECODING:
+            self.decodes.leave(p, r)
+        if rep.prefilling == r:
+            rep.prefilling = -1
+        unlink(self.request, &rep.running, r)
+        rep.n_running -= 1
+        self.kv.release(p, r, row.computed, True)
+        row.computed = 0
+        row.state = WAITING
+        row.preemptions += 1
+        link_head(self.request, &rep.waiting, r)
+        rep.n_waiting += 1
+        self.thrown_out += 1
+        self.preemptions += 1
+
+    cdef int64_t step_prompts(self, int64_t p, int64_t left) noexcept nogil:
+        """Running requests with prompt left get the rest of it or of the budget; what is left of the budget."""
+        cdef ReplicaRow *rep = &self.replica[p]
+        cdef int64_t r = rep.prefilling, chunk, held, needed, before
+        while r >= 0 and left > 0:
+            before = self.request[r].computed
+            chunk = min(self.request[r].prompt + self.request[r].sampled - before, left)
+            held, needed = self.kv.held(r, before), self.kv.held(r, before + chunk)
+            while needed - held > self.kv.free[p]:
+                if rep.running.tail == r:
+                    self.preempt_last(p)
+                    return left
+                self.preempt_last(p)
+            self.kv.take(p, r, held, needed)
+            self.add_chunk(p, r, chunk)
+            left -= chunk
+            r = rep.prefilling
+        return left
+
+    cdef void admit(self, int64_t p, int64_t left) noexcept nogil:
+        """Waiting requests, first come first served, while budget, slots and blocks last."""
+        cdef ReplicaRow *rep = &self.replica[p]
+        cdef int64_t r, total, hits, from_free, chunk, blocks
+        cdef RequestRow *row
+        if self.static and rep.n_running:
+            return
+        # A static batch is formed at once; its later prompts get their tokens in later steps.
+        while rep.waiting.head >= 0 and rep.n_running < self.max_seqs and (left > 0 or self.static):
+            r = rep.waiting.head
+            row = &self.request[r]
+            total = row.prompt + row.sampled
+            hits = self.kv.lookup(p, r, total, &from_free)
+            chunk = min(total - hits * self.block_tokens, left)
+            blocks = self.kv.held(r, total if self.reserve != CHUNK else hits * self.block_tokens + chunk)
+            if blocks - hits + from_free > self.kv.free[p]:
+                return
+            self.enter_running(p, r, hits)
+            self.kv.touch(p, r, hits)
+            self.kv.take(p, r, hits, self.kv.held(r, row.computed + chunk))
+            if chunk:
+                self.add_chunk(p, r, chunk)
+            left -= chunk
+
+    cdef void enter_running(self, int64_t p, int64_t r, int64_t hits) noexcept nogil:
+        """The first waiting request gets a slot behind all others."""
+        cdef ReplicaRow *rep = &self.replica[p]
+        cdef RequestRow *row = &self.request[r]
+        unlink(self.request, &rep.waiting, r)
+        link_tail(self.request, &rep.running, r)
+        rep.n_waiting -= 1
+        rep.n_running += 1
+        rep.orders += 1
+        row.order = rep.orders
+        row.state = PREFILL
+        row.computed = hits * self.block_tokens
+        if row.admitted_ps < 0:
+            row.admitted_ps = self.now_ps
+            row.cached = row.computed
+        if rep.prefilling < 0:
+            rep.prefilling = r
+
+    cdef void add_chunk(self, int64_t p, int64_t r, int64_t chunk) noexcept nogil:
+        """A chunk joins the batch; with its end the first token is sampled and the request decodes."""
+        cdef RequestRow *row = &self.request[r]
+        cdef ChunkRow *out = &self.chunk[self.step.n_prefill]
+        out.request = r
+        out.chunk = chunk
+        out.cached = row.computed
+        self.step.n_prefill += 1
+        self.step.tokens += chunk
+        row.computed += chunk
+        self.kv.publish(p, r, out.cached, row.computed)
+        if row.computed < row.prompt + row.sampled:
+            return
+        self.replica[p].prefilling = row.next
+        row.sampled += 1
+        if row.sampled < row.output:
+            self.decodes.enter(p, r)
+            return
+        row.state = DRAINING
+        self.finishing[self.n_finishing] = r
+        self.n_finishing += 1

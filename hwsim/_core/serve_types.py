@@ -1,0 +1,302 @@
+"""What a serving run takes and gives: plain integer tables, the same for the core and for the reference.
+
+Times are picoseconds (int64). -1 marks a cost that nobody has simulated yet and a time that never came.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwsim.errors import bad
+
+Ints = NDArray[np.int64]
+
+# Schedulers: one mixed batch of decodes and chunks (vLLM, TRT-LLM) · prefill batches first, never mixed (SGLang) ·
+# a batch formed when the replica is empty, prefilled, decoded to the end.
+SCHEDULERS = ("mixed", "prefill-first", "static")
+# Blocks that must be free to admit a request: its first chunk · its whole prompt (vLLM's reserve_full_prompt) ·
+# prompt and output, taken at once (TRT-LLM GUARANTEED_NO_EVICT).
+RESERVES = ("chunk", "prompt", "output")
+ROUTERS = ("round-robin", "least-loaded")
+
+# Why `run` came back.
+DONE, MISSING, BUFFER_FULL, PAUSED, STUCK, OUT_OF_TABLE = range(6)
+STATUS_NAMES = ("done", "missing", "buffer-full", "paused", "stuck", "out-of-table")
+
+# Tables a missing sample belongs to: rows of `missing` are (table, ix, iy); ix is the token or sequence count of the
+# one-dimensional tables and a grid index of the surfaces.
+TOKEN_TIME, SEQ_TIME, PREFILL, DECODE = range(4)
+
+INT64 = np.dtype(np.int64)
+STEP_COLUMNS = (
+    "replica",
+    "scheduled_ps",  # when the scheduler chose the batch
+    "start_ps",  # when the device began it
+    "end_ps",
+    "attention_ps",  # of all layers
+    "tokens",
+    "padded",  # tokens after padding to a captured size
+    "n_decode",
+    "n_prefill",  # chunks
+    "n_sched",  # n_decode + n_prefill
+    "sum_context",  # tokens the decodes attend to, the new one included
+    "sum_tiles",  # KV tiles of the decodes
+    "longest",  # longest context of the decodes
+    "preempted",  # requests this step threw out
+    "kv_used_blocks",
+    "waiting",  # requests of the replica not admitted, arrivals the engine has not seen included
+    "running",
+)
+CHUNK_COLUMNS = ("step", "request", "chunk", "cached")
+REQUEST_COLUMNS = (
+    "arrival_ps",
+    "queued_ps",  # when the engine drained it from its input
+    "admitted_ps",  # first scheduled
+    "first_token_ps",
+    "finish_ps",
+    "prompt",
+    "output",
+    "cached",  # prompt tokens found in the prefix cache at the first admission
+    "preemptions",
+    "replica",
+)
+STEP_DTYPE = np.dtype([(name, INT64) for name in STEP_COLUMNS])
+CHUNK_DTYPE = np.dtype([(name, INT64) for name in CHUNK_COLUMNS])
+REQUEST_DTYPE = np.dtype([(name, INT64) for name in REQUEST_COLUMNS])
+
+
+def ints(values: object, name: str) -> Ints:
+    """`values` as a contiguous int64 vector; floats are refused, not rounded."""
+    array = np.asarray(values)
+    if array.ndim != 1 or (not np.issubdtype(array.dtype, np.integer) and array.size):
+        raise bad(name, f"{array.dtype} of shape {array.shape}", "a vector of integers")
+    return np.ascontiguousarray(array, np.int64)
+
+
+@dataclass(frozen=True)
+class Requests:
+    """The requests of a run, sorted by arrival.
+
+    Parameters
+    ----------
+    arrival_ps, prompt_tokens, output_tokens : int64[n]
+    prefix_offset : int64[n + 1], optional
+        Request i has the trace blocks `prefix_ids[prefix_offset[i]:prefix_offset[i + 1]]`; equal ids mean equal
+        content and an equal prefix before it.
+    prefix_ids : int64[], optional
+    prefix_block_tokens : int
+        Tokens of a trace block; 0 = the trace has no ids.
+    """
+
+    arrival_ps: Ints
+    prompt_tokens: Ints
+    output_tokens: Ints
+    prefix_offset: Ints | None = None
+    prefix_ids: Ints | None = None
+    prefix_block_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("arrival_ps", "prompt_tokens", "output_tokens"):
+            object.__setattr__(self, name, ints(getattr(self, name), f"requests.{name}"))
+        n = len(self.arrival_ps)
+        if len(self.prompt_tokens) != n or len(self.output_tokens) != n:
+            raise bad("requests", f"{n}, {len(self.prompt_tokens)}, {len(self.output_tokens)} rows", "equal lengths")
+        if n and (self.arrival_ps[0] < 0 or np.any(np.diff(self.arrival_ps) < 0)):
+            raise bad("requests.arrival_ps", "times that fall or are negative", "times sorted from 0 on")
+        if np.any(self.prompt_tokens < 1) or np.any(self.output_tokens < 1):
+            raise bad("requests", "a request without prompt or output tokens", "at least one of each")
+        self._check_prefix(n)
+
+    def _check_prefix(self, n: int) -> None:
+        if self.prefix_block_tokens <= 0:
+            object.__setattr__(self, "prefix_offset", np.zeros(n + 1, np.int64))
+            object.__setattr__(self, "prefix_ids", np.zeros(0, np.int64))
+            object.__setattr__(self, "prefix_block_tokens", 0)
+            return
+        offset = ints(self.prefix_offset, "requests.prefix_offset")
+        ids = ints(self.prefix_ids, "requests.prefix_ids")
+        if len(offset) != n + 1 or offset[0] != 0 or offset[-1] != len(ids) or np.any(np.diff(offset) < 0):
+            raise bad("requests.prefix_offset", f"{len(offset)} offsets", f"{n + 1} that rise from 0 to {len(ids)}")
+        object.__setattr__(self, "prefix_offset", offset)
+        object.__setattr__(self, "prefix_ids", ids)
+
+    def __len__(self) -> int:
+        return len(self.arrival_ps)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the scheduler may do; every number an integer.
+
+    Parameters
+    ----------
+    token_budget : int
+        Tokens of a step; of a prefill batch where prefills are not mixed with decodes.
+    max_num_seqs : int
+        Requests running at once on a replica.
+    kv_blocks : int
+        Blocks of a replica, the null block included: `kv_blocks - 1` can be used.
+    block_tokens, tile_tokens : int
+        Tokens of a KV block, and of a KV tile of the decode attention (only counted, for the cost).
+    async_depth : int
+        Batches in flight, 1 or 2.
+    scheduler : {"mixed", "prefill-first", "static"}
+    reserve : {"chunk", "prompt", "output"}
+    prefix_caching : bool
+    replicas : int
+    router : {"round-robin", "least-loaded"}
+    frontend_ps : int
+        From a request's arrival until the engine can see it.
+    concurrency : int
+        0 = requests arrive when their table says; c = c requests at once, each completion replaced by the next one.
+    """
+
+    token_budget: int
+    max_num_seqs: int
+    kv_blocks: int
+    block_tokens: int = 16
+    tile_tokens: int = 128
+    async_depth: int = 2
+    scheduler: str = "mixed"
+    reserve: str = "prompt"
+    prefix_caching: bool = False
+    replicas: int = 1
+    router: str = "round-robin"
+    frontend_ps: int = 0
+    concurrency: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("token_budget", "max_num_seqs", "block_tokens", "tile_tokens", "replicas"):
+            if getattr(self, name) < 1:
+                raise bad(f"scheduler.{name}", getattr(self, name), "at least 1")
+        for name in ("frontend_ps", "concurrency"):
+            if getattr(self, name) < 0:
+                raise bad(f"scheduler.{name}", getattr(self, name), "at least 0")
+        if self.kv_blocks < 2:
+            raise bad("scheduler.kv_blocks", self.kv_blocks, "at least 2 (one is the null block)")
+        if self.async_depth not in (1, 2):
+            raise bad("scheduler.async_depth", self.async_depth, "1 or 2 batches in flight")
+        for name, allowed in (("scheduler", SCHEDULERS), ("reserve", RESERVES), ("router", ROUTERS)):
+            if getattr(self, name) not in allowed:
+                raise bad(f"scheduler.{name}", repr(getattr(self, name)), " or ".join(allowed))
+
+    @property
+    def max_tokens(self) -> int:
+        """Most tokens a step can have: a decode step of its own is not bound by the budget of prefills."""
+        return self.token_budget if self.scheduler == "mixed" else max(self.token_budget, self.max_num_seqs)
+
+    def blocks_needed(self, prompt: Ints, output: Ints) -> Ints:
+        """Blocks a request holds at most; the last token's keys and values are never computed."""
+        tokens = prompt + output - (0 if self.reserve == "output" else 1)
+        return -(-tokens // self.block_tokens)
+
+    def refused(self, requests: Requests) -> NDArray[np.bool_]:
+        """Requests that could never run, since they need more blocks than a replica has."""
+        needed = self.blocks_needed(requests.prompt_tokens, requests.output_tokens)
+        refused: NDArray[np.bool_] = needed > self.kv_blocks - 1
+        if self.concurrency and refused.any():
+            raise bad("requests", f"{int(refused.sum())} that need more KV blocks than there are",
+                      f"at most {self.kv_blocks - 1} blocks a request in a closed loop")  # fmt: skip
+        return refused
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Samples of a cost on a fixed grid; between grid points it is bilinear, rounded up.
+
+    Parameters
+    ----------
+    grid_x, grid_y : int64[nx], int64[ny]
+        Rising; questions outside stop the run with OUT_OF_TABLE.
+    value : int64[nx, ny]
+        Picoseconds of one layer; -1 = not simulated yet. Filled in place by the caller when a run returns MISSING.
+    """
+
+    grid_x: Ints
+    grid_y: Ints
+    value: Ints
+
+    def __post_init__(self) -> None:
+        for name in ("grid_x", "grid_y"):
+            grid = ints(getattr(self, name), f"surface.{name}")
+            if not len(grid) or np.any(np.diff(grid) <= 0):
+                raise bad(f"surface.{name}", grid[:8].tolist(), "at least one point, strictly rising")
+            object.__setattr__(self, name, grid)
+        _check_table(self.value, (len(self.grid_x), len(self.grid_y)), "surface.value")
+
+    @classmethod
+    def empty(cls, grid_x: Ints, grid_y: Ints) -> Surface:
+        """A surface of which no sample is known."""
+        return cls(grid_x, grid_y, np.full((len(grid_x), len(grid_y)), -1, np.int64))
+
+
+def _check_table(table: Ints, shape: tuple[int, ...], name: str) -> None:
+    if table.dtype != np.int64 or table.shape != shape or not table.flags.c_contiguous:
+        raise bad(name, f"{table.dtype} of shape {table.shape}", f"contiguous int64 of shape {shape}")
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Times of a step's parts; the tables are read again at every `run`, so missing entries are filled in place.
+
+    Parameters
+    ----------
+    token_time : int64[max_tokens + 1]
+        All work of a step that depends on its (padded) token count alone, all layers.
+    seq_time : int64[max_num_seqs + 1]
+        Head and sampler, by scheduled requests.
+    prefill : Surface
+        (chunk, cached): attention of one chunk, one layer.
+    decode : Surface
+        (decodes, tiles a decode): attention of the decodes, one layer.
+    layers : int
+        Attention layers.
+    pad_decode, pad_mixed : int64[max_tokens + 1], optional
+        Padded token count of a step without and with chunks (`pad_table`); no padding without.
+    step_gap_ps, seq_gap_ps, mixed_gap_ps : int
+        Device idle a step, more a scheduled request, more in a step with chunks.
+    """
+
+    token_time: Ints
+    seq_time: Ints
+    prefill: Surface
+    decode: Surface
+    layers: int
+    pad_decode: Ints | None = None
+    pad_mixed: Ints | None = None
+    step_gap_ps: int = 0
+    seq_gap_ps: int = 0
+    mixed_gap_ps: int = 0
+
+    def __post_init__(self) -> None:
+        size = len(self.token_time)
+        _check_table(self.token_time, (size,), "costs.token_time")
+        _check_table(self.seq_time, (len(self.seq_time),), "costs.seq_time")
+        for name in ("pad_decode", "pad_mixed"):
+            pad = getattr(self, name)
+            pad = np.arange(size, dtype=np.int64) if pad is None else ints(pad, f"costs.{name}")
+            if len(pad) != size or np.any(pad < np.arange(size)) or np.any(pad >= size):
+                raise bad(f"costs.{name}", f"{len(pad)} entries", f"{size}, none below its index or above {size - 1}")
+            object.__setattr__(self, name, pad)
+        if min(self.layers, self.step_gap_ps, self.seq_gap_ps, self.mixed_gap_ps) < 0:
+            raise bad("costs", "a negative gap or layer count", "at least 0")
+
+    def check(self, rules: Rules) -> None:
+        """Refuse tables too short for these rules."""
+        for name, size in (("token_time", rules.max_tokens), ("seq_time", rules.max_num_seqs)):
+            if len(getattr(self, name)) <= size:
+                raise bad(f"costs.{name}", f"{len(getattr(self, name))} entries", f"at least {size + 1}")
+
+
+def pad_table(max_tokens: int, capture_sizes: Ints | list[int]) -> Ints:
+    """Padded token count of every count: up to the next captured size, unchanged above the largest one."""
+    sizes = np.unique(ints(capture_sizes, "capture_sizes"))
+    sizes = sizes[sizes <= max_tokens]
+    table = np.arange(max_tokens + 1, dtype=np.int64)
+    if len(sizes):
+        inside = table[1:] <= sizes[-1]
+        table[1:][inside] = sizes[np.searchsorted(sizes, table[1:][inside])]
+    return table

@@ -1,0 +1,438 @@
+"""The serving run again, event by event in plain Python: the semantics the compiled core must reproduce exactly.
+
+It loops over requests and blocks as the real schedulers do (vLLM's `schedule`), keeps its events in
+one heap ordered by (time, kind, replica or request), and shares nothing with the core but the tables of serve_types.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwsim._core import serve_types as types
+
+OUTPUT, ARRIVAL, SCHEDULE = range(3)
+Fill = Callable[[int, int, int], None]
+
+
+@dataclass
+class Request:
+    """One request: `computed` tokens have keys and values scheduled, `sampled` output tokens are scheduled."""
+
+    number: int
+    arrival: int
+    prompt: int
+    output: int
+    contents: list[Hashable]  # of its full prompt blocks that trace ids name
+    computed: int = 0
+    sampled: int = 0
+    decodes: bool = False  # all its prompt (and all a preemption lost) is scheduled: one token a step from now on
+    blocks: list[int] = field(default_factory=list)
+    last_held: dict[int, int] = field(default_factory=dict)  # block position -> block it held there last
+    queued: int = -1
+    admitted: int = -1
+    first_token: int = -1
+    finish: int = -1
+    cached: int = -1
+    preemptions: int = 0
+    replica: int = -1
+
+    @property
+    def lacks(self) -> int:
+        """Tokens to compute now: the rest of the prompt (and of what a preemption lost), or 1."""
+        return self.prompt + self.sampled - self.computed
+
+
+class Blocks:
+    """KV blocks of a replica: references, contents, and a free list in the order of reuse."""
+
+    def __init__(self, rules: types.Rules) -> None:
+        self.rules = rules
+        self.refs = [0] * (rules.kv_blocks - 1)
+        self.content: list[Hashable] = [None] * (rules.kv_blocks - 1)
+        self.free: OrderedDict[int, None] = OrderedDict.fromkeys(range(rules.kv_blocks - 1))
+        self.holders: dict[Hashable, list[int]] = {}  # content -> blocks that hold it, oldest first
+
+    def count(self, tokens: int) -> int:
+        return -(-tokens // self.rules.block_tokens)
+
+    def find(self, request: Request) -> list[int]:
+        """Leading blocks that are still there; at least one token is left to compute."""
+        found: list[int] = []
+        if not self.rules.prefix_caching:
+            return found
+        for j in range((request.lacks - 1) // self.rules.block_tokens):
+            if j < len(request.contents):
+                holders = self.holders.get(request.contents[j])
+                block = holders[0] if holders else -1
+            else:
+                block = request.last_held.get(j, -1)
+                if block >= 0 and self.content[block] != (request.number, j):
+                    block = -1
+            if block < 0:
+                break
+            found.append(block)
+        return found
+
+    def hold(self, request: Request, found: list[int]) -> None:
+        for block in found:
+            self.free.pop(block, None)
+            self.refs[block] += 1
+            request.blocks.append(block)
+
+    def extend(self, request: Request, blocks: int) -> None:
+        """Give a request new blocks until it holds `blocks`."""
+        while len(request.blocks) < blocks:
+            block, _ = self.free.popitem(last=False)
+            self._set_content(block, None)
+            self.refs[block] = 1
+            request.last_held[len(request.blocks)] = block
+            request.blocks.append(block)
+
+    def publish(self, request: Request, before: int) -> None:
+        """Prompt blocks that have become full since `before` tokens can be found by others."""
+        if self.rules.prefix_caching:
+            size = self.rules.block_tokens
+            for j in range(before // size, min(request.computed // size, len(request.contents))):
+                self._set_content(request.blocks[j], request.contents[j])
+
+    def give_back(self, request: Request, returns: bool) -> None:
+        for j in reversed(range(len(request.blocks))):
+            block = request.blocks[j]
+            if returns and len(request.contents) <= j < request.computed // self.rules.block_tokens:
+                self.content[block] = (request.number, j)
+            self.refs[block] -= 1
+            if self.refs[block] == 0:
+                self.free[block] = None
+        request.blocks = []
+
+    def _set_content(self, block: int, content: Hashable) -> None:
+        old = self.content[block]
+        if old in self.holders and block in self.holders[old]:
+            self.holders[old].remove(block)
+            if not self.holders[old]:
+                del self.holders[old]
+        self.content[block] = content
+        if content is not None:
+            self.holders.setdefault(content, []).append(block)
+
+
+@dataclass
+class Replica:
+    """One engine with its queues and the batches in flight (end, requests that finish with it)."""
+
+    blocks: Blocks
+    inbox: list[Request] = field(default_factory=list)
+    waiting: list[Request] = field(default_factory=list)
+    running: list[Request] = field(default_factory=list)
+    in_flight: list[tuple[int, list[Request]]] = field(default_factory=list)
+    device_free: int = 0
+    idle: bool = True
+    preempted: int = 0
+
+
+@dataclass
+class Batch:
+    """Tokens a step gives: a decode has its context, a chunk (tokens, cached before)."""
+
+    decodes: list[tuple[Request, int]] = field(default_factory=list)
+    chunks: list[tuple[Request, int, int]] = field(default_factory=list)
+    preempted: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return len(self.decodes) + sum(tokens for _, tokens, _ in self.chunks)
+
+
+@dataclass
+class Outcome:
+    """The tables of a run: rows as the core writes them."""
+
+    requests: NDArray[np.void]
+    steps: NDArray[np.void]
+    chunks: NDArray[np.void]
+
+
+class Serving:
+    """A run in progress. `fill(table, ix, iy)` must put a missing sample into the cost tables."""
+
+    def __init__(self, requests: types.Requests, rules: types.Rules, costs: types.Costs, fill: Fill | None) -> None:
+        self.rules, self.costs, self.fill = rules, costs, fill
+        self.table = [self._request(requests, i) for i in range(len(requests))]
+        self.refused = rules.refused(requests)
+        self.replicas = [Replica(Blocks(rules)) for _ in range(rules.replicas)]
+        self.routed = 0
+        self.steps: list[tuple[int, ...]] = []
+        self.chunks: list[tuple[int, ...]] = []
+        self.events: list[tuple[int, int, int]] = []
+        self.replacements: Iterator[Request] = iter(())
+        if rules.concurrency:
+            for request in self.table:
+                request.arrival = -1
+            self.replacements = iter(self.table[rules.concurrency :])
+            for request in self.table[: rules.concurrency]:
+                self._arrives(request, 0)
+        else:
+            for request in self.table:
+                if not self.refused[request.number]:
+                    self._arrives(request, request.arrival)
+
+    def _request(self, requests: types.Requests, i: int) -> Request:
+        size, width = self.rules.block_tokens, requests.prefix_block_tokens
+        prompt = int(requests.prompt_tokens[i])
+        contents: list[Hashable] = []
+        if width:
+            assert requests.prefix_offset is not None and requests.prefix_ids is not None
+            ids = requests.prefix_ids[requests.prefix_offset[i] : requests.prefix_offset[i + 1]]
+            full = min(prompt, width * len(ids)) // size
+            contents = [("id", int(ids[j * size // width]), j * size % width) for j in range(full)]
+        return Request(i, int(requests.arrival_ps[i]), prompt, int(requests.output_tokens[i]), contents)
+
+    def _arrives(self, request: Request, when: int) -> None:
+        request.arrival = when
+        heapq.heappush(self.events, (when, ARRIVAL, request.number))
+
+    def run(self) -> Outcome:
+        """All events in their order."""
+        while self.events:
+            now, kind, number = heapq.heappop(self.events)
+            if kind == ARRIVAL:
+                self.arrive(self.table[number], now)
+            elif kind == OUTPUT:
+                self.output(number, now)
+            else:
+                self.iterate(number, now)
+        rows = [
+            (r.arrival, r.queued, r.admitted, r.first_token, r.finish, r.prompt, r.output, max(r.cached, 0),
+             r.preemptions, r.replica)
+            for r in self.table
+        ]  # fmt: skip
+        return Outcome(
+            np.array(rows, types.REQUEST_DTYPE),
+            np.array(self.steps, types.STEP_DTYPE),
+            np.array(self.chunks, types.CHUNK_DTYPE),
+        )
+
+    def arrive(self, request: Request, now: int) -> None:
+        """Route a request to a replica's inbox and wake the replica if it sleeps."""
+        number = self.routed % len(self.replicas)
+        if self.rules.router == "least-loaded":
+            loads = [4 * (len(r.inbox) + len(r.waiting)) + len(r.running) for r in self.replicas]
+            number = loads.index(min(loads))
+        self.routed += 1
+        request.replica = number
+        replica = self.replicas[number]
+        replica.inbox.append(request)
+        if replica.idle:
+            replica.idle = False
+            heapq.heappush(self.events, (now + self.rules.frontend_ps, SCHEDULE, number))
+
+    def output(self, number: int, now: int) -> None:
+        """The oldest batch is done: its finished requests go, the scheduler gets its turn."""
+        replica = self.replicas[number]
+        _, finished = replica.in_flight.pop(0)
+        for request in finished:
+            (replica.running if request in replica.running else replica.waiting).remove(request)
+            replica.blocks.give_back(request, returns=False)
+            follower = next(self.replacements, None)
+            if follower is not None:
+                self._arrives(follower, now)
+        heapq.heappush(self.events, (now, SCHEDULE, number))
+
+    def iterate(self, number: int, now: int) -> None:
+        """One turn of a replica's engine loop: drain the inbox, schedule, wait."""
+        replica = self.replicas[number]
+        while replica.inbox and replica.inbox[0].arrival + self.rules.frontend_ps <= now:
+            request = replica.inbox.pop(0)
+            request.queued = now
+            replica.waiting.append(request)
+        batch = self.schedule(replica, now)
+        replica.preempted += batch.preempted
+        if batch.tokens:
+            self.launch(number, batch, now)
+            if len(replica.in_flight) < self.rules.async_depth:
+                heapq.heappush(self.events, (now, SCHEDULE, number))
+                return
+        if replica.in_flight:
+            heapq.heappush(self.events, (replica.in_flight[0][0], OUTPUT, number))
+        elif batch.preempted:
+            heapq.heappush(self.events, (now, SCHEDULE, number))
+        elif replica.inbox:
+            heapq.heappush(self.events, (replica.inbox[0].arrival + self.rules.frontend_ps, SCHEDULE, number))
+        else:
+            assert not replica.waiting, "a request waits for ever"
+            replica.idle = True
+
+    # -------------------------------------------------------------- scheduling
+
+    def schedule(self, replica: Replica, now: int) -> Batch:
+        """The next batch."""
+        batch = Batch()
+        if self.rules.scheduler == "mixed":
+            self.continue_running(replica, batch, self.rules.token_budget, lambda request: True)
+            self.admit(replica, batch, now)
+        else:
+            self.continue_running(replica, batch, self.rules.token_budget, lambda request: not request.decodes)
+            self.admit(replica, batch, now)
+            if not batch.tokens:
+                self.continue_running(replica, batch, self.rules.max_num_seqs, lambda request: request.decodes)
+        return batch
+
+    def continue_running(self, replica: Replica, batch: Batch, budget: int, wanted: Callable[[Request], bool]) -> None:
+        """Pass 1: running requests in order, each its missing tokens as far as the budget goes."""
+        at = 0
+        while at < len(replica.running) and batch.tokens < budget:
+            request = replica.running[at]
+            at += 1
+            if request.sampled >= request.output or not wanted(request):
+                continue
+            tokens = min(request.lacks, budget - batch.tokens)
+            needed = self._holds(request, replica, request.computed + tokens)
+            fits = True
+            while needed - len(request.blocks) > len(replica.blocks.free):
+                victim = replica.running.pop()
+                self.preempt(replica, victim, batch)
+                if victim is request:
+                    fits = False
+                    break
+            if not fits:
+                break
+            self.give(replica, batch, request, tokens)
+
+    def admit(self, replica: Replica, batch: Batch, now: int) -> None:
+        """Pass 2: waiting requests, first come first served; never in a step that preempted."""
+        rules, blocks = self.rules, replica.blocks
+        static = rules.scheduler == "static"
+        if batch.preempted or (static and replica.running):
+            return
+        while replica.waiting and len(replica.running) < rules.max_num_seqs:
+            left = rules.token_budget - batch.tokens
+            if left <= 0 and not static:
+                break
+            request = replica.waiting[0]
+            found = blocks.find(request)
+            hit = len(found) * rules.block_tokens
+            tokens = min(request.lacks - hit, left)
+            must_fit = self._holds(request, replica, hit + tokens if rules.reserve == "chunk" else request.lacks)
+            sleeping = sum(1 for block in found if blocks.refs[block] == 0)
+            if must_fit - len(found) + sleeping > len(blocks.free):
+                break
+            replica.running.append(replica.waiting.pop(0))
+            blocks.hold(request, found)
+            request.computed = hit
+            if request.admitted < 0:
+                request.admitted, request.cached = now, hit
+            blocks.extend(request, self._holds(request, replica, hit + tokens))
+            if tokens:
+                self.give(replica, batch, request, tokens)
+
+    def _holds(self, request: Request, replica: Replica, tokens: int) -> int:
+        everything = request.prompt + request.output
+        return replica.blocks.count(everything if self.rules.reserve == "output" else tokens)
+
+    def preempt(self, replica: Replica, victim: Request, batch: Batch) -> None:
+        replica.blocks.give_back(victim, returns=True)
+        victim.computed = 0
+        victim.decodes = False
+        victim.preemptions += 1
+        batch.preempted += 1
+        replica.waiting.insert(0, victim)
+
+    def give(self, replica: Replica, batch: Batch, request: Request, tokens: int) -> None:
+        """Schedule `tokens` of a request; the one that completes what it lacks samples an output token."""
+        before = request.computed
+        replica.blocks.extend(request, self._holds(request, replica, before + tokens))
+        if request.decodes:
+            batch.decodes.append((request, before + 1))
+        else:
+            batch.chunks.append((request, tokens, before))
+        request.computed += tokens
+        replica.blocks.publish(request, before)
+        if not request.lacks:
+            request.sampled += 1
+            request.decodes = True
+
+    # -------------------------------------------------------------- time
+
+    def launch(self, number: int, batch: Batch, now: int) -> None:
+        """Put a batch in flight: its time, its outputs, its rows."""
+        replica, rules = self.replicas[number], self.rules
+        start = max(now, replica.device_free)
+        padded, attention, rest = self.price(batch)
+        end = start + max(1, attention + rest)
+        scheduled = [request for request, _ in batch.decodes] + [request for request, _, _ in batch.chunks]
+        for request in scheduled:
+            if request.first_token < 0 and request.sampled:
+                request.first_token = end
+        finished = [request for request in scheduled if request.sampled == request.output]
+        for request in finished:
+            request.finish = end
+        replica.in_flight.append((end, finished))
+        replica.device_free = end
+        contexts = [context for _, context in batch.decodes]
+        self.chunks += [(len(self.steps), request.number, tokens, cached) for request, tokens, cached in batch.chunks]
+        self.steps.append((
+            number, now, start, end, attention, batch.tokens, padded, len(contexts), len(batch.chunks), len(scheduled),
+            sum(contexts), sum(-(-c // rules.tile_tokens) for c in contexts), max(contexts, default=0),
+            replica.preempted, rules.kv_blocks - 1 - len(replica.blocks.free),
+            len(replica.inbox) + len(replica.waiting), len(replica.running),
+        ))  # fmt: skip
+        replica.preempted = 0
+
+    def price(self, batch: Batch) -> tuple[int, int, int]:
+        """Padded tokens, attention of all layers and everything else."""
+        costs = self.costs
+        pad = costs.pad_mixed if batch.chunks else costs.pad_decode
+        assert pad is not None
+        padded = int(pad[batch.tokens])
+        sequences = len(batch.decodes) + len(batch.chunks)
+        rest = self._sample(types.TOKEN_TIME, costs.token_time, (padded,))
+        rest += self._sample(types.SEQ_TIME, costs.seq_time, (sequences,))
+        rest += costs.step_gap_ps + costs.seq_gap_ps * sequences + (costs.mixed_gap_ps if batch.chunks else 0)
+        attention = sum(self._ask(types.PREFILL, costs.prefill, t, cached, 1) for _, t, cached in batch.chunks)
+        if batch.decodes:
+            n = len(batch.decodes)
+            tiles = sum(-(-context // self.rules.tile_tokens) for _, context in batch.decodes)
+            attention += self._ask(types.DECODE, costs.decode, n, tiles, n)
+        return padded, attention * costs.layers, rest
+
+    def _sample(self, number: int, table: types.Ints, at: tuple[int, ...]) -> int:
+        if table[at] < 0:
+            assert self.fill is not None, f"table {number} lacks {at}"
+            self.fill(number, *(*at, 0)[:2])
+        return int(table[at])
+
+    def _ask(self, number: int, surface: types.Surface, x: int, num: int, den: int) -> int:
+        """Bilinear between the grid points around (x, num / den), rounded up."""
+        ix = int(np.searchsorted(surface.grid_x, x, "right")) - 1
+        iy = int(np.searchsorted(surface.grid_y * den, num, "right")) - 1
+        total, area = 0, 1
+        sides = []
+        for grid, i, position, scale in ((surface.grid_x, ix, x, 1), (surface.grid_y, iy, num, den)):
+            off = position - int(grid[i]) * scale
+            span = (int(grid[i + 1]) - int(grid[i])) * scale if off else 1
+            sides.append([(i, span - off), (i + 1, off)] if off else [(i, span)])
+            area *= span
+        for jx, weight_x in sides[0]:
+            for jy, weight_y in sides[1]:
+                total += self._sample(number, surface.value, (jx, jy)) * weight_x * weight_y
+        return -(-total // area)
+
+
+def replay(requests: types.Requests, rules: types.Rules, costs: types.Costs, fill: Fill | None = None) -> Outcome:
+    """Run the requests to the end.
+
+    Parameters
+    ----------
+    requests, rules, costs
+        As for the core.
+    fill : callable(table, ix, iy), optional
+        Asked for each sample that is missing (-1) in the cost tables; puts it there.
+    """
+    costs.check(rules)
+    return Serving(requests, rules, costs, fill).run()
