@@ -1,0 +1,104 @@
+"""What programs did, in the words of an operator: cycles, FLOP and bytes of every tier, energy.
+
+A template says which unit each of its columns counts and on which resource; the passes of the engine times the values
+are therefore the operator's FLOPs and bytes, with no record per command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from functools import lru_cache
+
+import numpy as np
+
+from hwsim._core import tables
+from hwsim._core.bounds import BOUND_CLASSES
+from hwsim.errors import HwsimError
+from hwsim.operators.candidates import Programs
+from hwsim.operators.machine import Machine
+from hwsim.operators.program import Outcome, Template, bind, run_many
+from hwsim.operators.template import UNITS
+
+BLOCK = 1024  # programs bound and run at a time: their tables stay in the cache
+TIERS = ("sram", "l2", "hbm", "dram", "cxl", "flash", "link", "host")
+
+
+class Runs:
+    """Outcomes of `count` programs, filled in group by group."""
+
+    def __init__(self, count: int) -> None:
+        self.end = np.zeros(count, np.int64)
+        self.bound = np.zeros((count, len(BOUND_CLASSES)), np.int64)
+        self.flops = np.zeros(count, np.int64)
+        self.bytes: dict[str, np.ndarray] = {}
+
+    def add(self, group: Programs) -> None:
+        """Run the programs of a group and keep what they did."""
+        for start in range(0, len(group.index), BLOCK):
+            self._add(group.part(slice(start, start + BLOCK)))
+
+    def _add(self, group: Programs) -> None:
+        bound = bind(group.template, group.values, group.rates, group.laws, group.cells).require()
+        outcome = run_many(bound)
+        failed = np.flatnonzero(outcome.status != tables.OK)
+        if len(failed):
+            status = tables.STATUS_NAMES[outcome.status[failed[0]]]
+            raise HwsimError(
+                f"program {failed[0]} of {group.template.name!r} ended with status {status}; this is a fault of hwsim"
+            )
+        self.end[group.index] = outcome.end
+        self.bound[group.index] = outcome.bound
+        flops, tiers = count(group, outcome)
+        self.flops[group.index] = flops
+        for tier, amount in tiers.items():
+            self.bytes.setdefault(tier, np.zeros(len(self.end), np.int64))[group.index] = amount
+
+
+def count(group: Programs, outcome: Outcome) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """FLOP issued and bytes of each tier, int64[Q] each; what the mapper counted itself takes precedence."""
+    t = group.template
+    amounts = outcome.passes * group.values
+    mult = np.where(t.slot_mult < tables.CELL, t.slot_mult, 1).astype(np.int64)
+    amounts = amounts * mult
+    for column in np.flatnonzero(t.slot_mult >= tables.CELL):
+        assert group.cells is not None
+        amounts[:, column] *= group.cells[:, t.slot_mult[column] - tables.CELL]
+    flop_columns, tier_columns = columns_of(t)
+    flops = amounts[:, flop_columns].sum(axis=1) if group.flops is None else group.flops
+    tiers = {tier: amounts[:, columns].sum(axis=1) for tier, columns in tier_columns.items()}
+    return flops, tiers | dict(group.bytes)
+
+
+@lru_cache(maxsize=64)
+def _columns(key: str, slot_law: bytes, slot_unit: bytes, law_bound: bytes) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    law, unit, bound = (np.frombuffer(part, np.int32) for part in (slot_law, slot_unit, law_bound))
+    served = law >= 0
+    tiers = {
+        tier: np.flatnonzero(served & (unit == UNITS.index("B")) & (bound[law] == BOUND_CLASSES.index(tier)))
+        for tier in TIERS
+    }
+    return np.flatnonzero(served & (unit == UNITS.index("FLOP"))), {
+        tier: columns for tier, columns in tiers.items() if len(columns)
+    }
+
+
+def columns_of(t: Template) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Columns of a template's values that count FLOP, and those that count bytes of each tier."""
+    law_bound = t.resources["bound"][t.law_resource].astype(np.int32)
+    return _columns(t.hash, t.slot_law.tobytes(), t.slot_unit.tobytes(), law_bound.tobytes())
+
+
+def dynamic_energy(machine: Machine, dtype: str, flops: np.ndarray, tiers: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Picojoules of FLOPs and bytes, int64; a tier without a figure costs nothing."""
+    pico = 10**12
+    energy = _times(flops, machine.power.per_flop.get(dtype, Fraction(0)) * pico)
+    for tier, amount in tiers.items():
+        energy += _times(amount, machine.power.per_byte.get(tier, Fraction(0)) * pico)
+    return energy
+
+
+def _times(amount: np.ndarray, factor: Fraction) -> np.ndarray:
+    """amount x factor, rounded up; factors of descriptions have few digits, so this stays far inside int64."""
+    factor = factor.limit_denominator(1000)
+    return -(-amount * factor.numerator // factor.denominator)

@@ -1,0 +1,232 @@
+"""An accelerator, a software profile and a protocol, resolved into what mappers count in: cycles of the core clock.
+
+Design: descriptions hold physical units as exact fractions, mappers work in integers. `Machine.of` is the one place
+where
+they meet: rates become units per cycle in fractions of a small denominator, rounded down (nothing gets faster by
+rounding);
+times become whole cycles, rounded up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from math import floor
+from typing import Any
+
+import numpy as np
+
+from hwsim.describe import load
+from hwsim.errors import bad
+from hwsim.units import cycles_ceil
+
+DENOMINATOR = 256  # of rates per cycle: at most 0.01 % below the described rate of any chip
+KILO = 1000  # clocks are rounded down to whole kHz, which keeps picoseconds of long runs inside int64
+
+
+@dataclass(frozen=True)
+class Timing:
+    """A protocol as a mapper sees it.
+
+    Attributes
+    ----------
+    gap_ps : int
+        Gap of one replay, shared by its copies.
+    most_copies : int
+        Operators of one replay, each with weights of its own.
+    fill : int
+        0: always `most_copies`; else only as many as it takes to fill this many bytes with weights.
+    warm_weights, warm_activations, warm_kv : bool
+        What the L2 holds at the start, as far as it fits.
+    sustained : bool
+        Under load for long enough that the power limit acts.
+    """
+
+    gap_ps: int
+    most_copies: int
+    fill: int
+    warm_weights: bool
+    warm_activations: bool
+    warm_kv: bool
+    sustained: bool
+
+    def copies(self, weight_bytes: np.ndarray) -> np.ndarray:
+        """Operators in one replay, int64, for weights of so many bytes."""
+        if not self.fill:
+            return np.full_like(weight_bytes, self.most_copies)
+        return (-(-self.fill // np.maximum(weight_bytes, 1))).clip(1, self.most_copies)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What one device offers to a mapper.
+
+    Attributes
+    ----------
+    accelerator, software, protocol, generation, class_ : str
+        What it was made from.
+    clock : int
+        Core clock in Hz, whole kHz; one tick of a program is one cycle of it.
+    cores : int
+        Units of the device (SMs of a GPU).
+    tensor : mapping of str to Fraction
+        Sustained FLOP per cycle of one core, by dtype; a dtype that is not there cannot run.
+    vector, special : Fraction
+        fp32 FLOP, and special functions, per cycle of one core.
+    sram, l2, hbm : int
+        Bytes: a program can have of one core, usable of the L2, of the device.
+    port, l2_rate, hbm_rate : Fraction
+        Sustained bytes per cycle: into one core, out of the whole L2, of the device's memory.
+    l2_latency, hbm_latency, launch, wave, barrier, grain : int
+        Cycles: first byte of L2 and memory; start and drain of a kernel; fill and drain of a wave of tiles; barrier
+        of a
+        split; the grain of how memory-bound cores drift apart.
+    exposed_1024 : int
+        Share, in 1/1024, of a tile's epilogue that the next tile does not hide.
+    multicast : bool
+        Neighbour tiles share one read of an operand.
+    physics, kernels, power : description blocks
+        Generation, the software's kernels of this generation, power of the accelerator.
+    timing : Timing
+    key : str
+        Hash of all three descriptions.
+    """
+
+    accelerator: str
+    software: str
+    protocol: str
+    generation: str
+    class_: str
+    clock: int
+    cores: int
+    tensor: Mapping[str, Fraction]
+    vector: Fraction
+    special: Fraction
+    sram: int
+    port: Fraction
+    l2: int
+    l2_rate: Fraction
+    l2_latency: int
+    hbm: int
+    hbm_rate: Fraction
+    hbm_latency: int
+    launch: int
+    wave: int
+    barrier: int
+    grain: int
+    exposed_1024: int
+    multicast: bool
+    timing: Timing
+    key: str
+    physics: Any = field(repr=False)
+    kernels: Any = field(repr=False)
+    power: Any = field(repr=False)
+
+    @staticmethod
+    def of(
+        accelerator: str | Any,
+        software: str | Any = "ideal",
+        protocol: str | Any = "in-model",
+        sets: Mapping[str, Sequence[str]] | None = None,
+    ) -> Machine:
+        """Resolve three descriptions, given by name or loaded.
+
+        Parameters
+        ----------
+        sets : mapping of str to sequence of str, optional
+            Overrides by kind: {"accelerator": ["clocks.core=1.5 GHz"]}.
+
+        Raises
+        ------
+        InputError
+            An unknown name, or software without kernels for this generation.
+        """
+        sets = sets or {}
+        chip, stack, how = (
+            load(given, kind, sets.get(kind, ())) if isinstance(given, str) else given
+            for given, kind in ((accelerator, "accelerator"), (software, "software"), (protocol, "protocol"))
+        )
+        return resolve(chip, stack, how)
+
+    def cycles(self, seconds: Fraction) -> int:
+        """Whole cycles that cover `seconds`."""
+        return cycles_ceil(seconds, Fraction(self.clock))
+
+    def ps(self, cycles: np.ndarray) -> np.ndarray:
+        """Picoseconds of int64 `cycles`, rounded up."""
+        period = Fraction(10**12, self.clock)
+        whole, rest = np.divmod(cycles, period.denominator)
+        return whole * period.numerator + -(-rest * period.numerator // period.denominator)
+
+
+def per_cycle(rate: Fraction) -> Fraction:
+    """A rate per cycle with a small denominator, rounded down."""
+    return Fraction(floor(rate * DENOMINATOR), DENOMINATOR)
+
+
+def resolve(chip: Any, stack: Any, how: Any) -> Machine:
+    """The machine of three loaded descriptions."""
+    generation, units, tiers = chip.generation, chip.units, chip.tiers
+    if generation.id not in stack.kernels:
+        raise bad(
+            f"software {stack.id}",
+            f"no kernels for {generation.id}",
+            "one of " + ", ".join(stack.kernels),
+            f"{chip.id} is of generation {generation.id}: choose another software",
+        )
+    clock = floor(chip.clocks.core / KILO) * KILO
+    efficiency = generation.tensor.efficiency
+    times = {
+        "launch": generation.timing.launch,
+        "wave": generation.timing.wave,
+        "barrier": generation.timing.split_barrier,
+        "hbm_latency": tiers.hbm.latency,
+        "l2_latency": generation.timing.l2_latency,
+        "grain": generation.timing.finish_grain,
+    }
+    return Machine(
+        accelerator=chip.id,
+        software=stack.id,
+        protocol=how.id,
+        generation=generation.id,
+        class_=chip.class_,
+        clock=clock,
+        cores=units.tensor.count,
+        tensor={
+            dtype: per_cycle(peak * efficiency[dtype])
+            for dtype, peak in units.tensor.per_cycle.items()
+            if dtype in efficiency
+        },
+        vector=per_cycle(units.vector.per_cycle["fp32"]),
+        special=per_cycle(units.vector.special),
+        sram=int(tiers.sram.usable),
+        port=per_cycle(tiers.sram.port),
+        l2=floor(tiers.l2.capacity * tiers.l2.usable),
+        l2_rate=per_cycle(tiers.l2.rate * units.tensor.count),
+        exposed_1024=floor(generation.timing.epilogue_exposed * 1024),
+        multicast=generation.multicast,
+        hbm=int(tiers.hbm.capacity),
+        hbm_rate=per_cycle(tiers.hbm.rate * tiers.hbm.efficiency / clock),
+        timing=_timing(how, stack, chip),
+        key="/".join((chip.digest, stack.digest, how.digest)),
+        physics=generation,
+        kernels=stack.kernels[generation.id],
+        power=chip.power,
+        **{name: cycles_ceil(seconds, Fraction(clock)) for name, seconds in times.items()},
+    )
+
+
+def _timing(how: Any, stack: Any, chip: Any) -> Timing:
+    """The protocol's rules for one software stack (its id without the version) on one chip."""
+    rules = how.copies
+    copies = rules.get(stack.id, rules.get(stack.id.split("-")[0], rules["default"]))
+    return Timing(
+        gap_ps=floor(how.gap * 10**12),
+        most_copies=copies.most,
+        fill=int(chip.tiers.l2.capacity) if copies.rule == "fill-l2" else 0,
+        warm_weights=how.warm.weights,
+        warm_activations=how.warm.activations,
+        warm_kv=how.warm.kv,
+        sustained=how.sustained,
+    )

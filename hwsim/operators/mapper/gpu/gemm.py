@@ -1,0 +1,115 @@
+"""GEMM on a GPU: what a library would run, ranked by a closed form and handed over as programs.
+
+The mechanisms (tiles in waves with a tail, a copy pipeline in stages, one fill port an SM, L2 and HBM shared by all,
+a split
+inner dimension, an epilogue that newer generations overlap) follow the schedule of CUTLASS kernels. Their constants are
+the generation's (physics) or the software's (which tiles and splits a library has).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+import numpy as np
+
+from hwsim.operators.candidates import Candidates, Programs, concatenate, rates_of
+from hwsim.operators.machine import Machine
+from hwsim.operators.mapper.gpu.fill import cells_of, values_of
+from hwsim.operators.mapper.gpu.program import template
+from hwsim.operators.mapper.gpu.tiles import GemmKernels, Work, count_work, enumerate_tiles
+from hwsim.operators.operator import SIXTEENTH_BYTES
+
+VERSION = 1  # of the mapper: part of the key of remembered results
+CHUNK = 512  # cases ranked at a time: the columns of their candidates stay in the cache
+GROUPS = 4  # groups of equal SMs
+
+
+def propose(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str) -> Candidates:
+    """Every candidate of every case with its rank.
+
+    Parameters
+    ----------
+    dims : mapping of str to int64[P]
+        m, n, k, batch.
+    dtype : str
+        Of both inputs; the result has two bytes an element.
+    """
+    kernels = GemmKernels.of(machine)
+    parts = []
+    for start in range(0, len(dims["m"]), CHUNK):
+        piece = {name: column[start : start + CHUNK] for name, column in dims.items()}
+        chosen = enumerate_tiles(machine, kernels, piece)
+        rank = estimate(machine, dtype, count_work(machine, kernels, piece, dtype, chosen), chosen["split"])
+        parts.append(Candidates(chosen.pop("case") + start, rank, chosen))
+    return concatenate(parts)
+
+
+def programs(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str, chosen: Candidates) -> list[Programs]:
+    """Programs of the chosen candidates; one template serves them all."""
+    kernels = GemmKernels.of(machine)
+    work = count_work(machine, kernels, dims, dtype, {"case": chosen.case, **chosen.columns})
+    groups = min(GROUPS, machine.cores)
+    split = chosen.columns["split"]
+    late = finish_skew(machine, work) + np.where(split > 1, machine.barrier, 0)
+    t = template(groups)
+    cells = cells_of(machine, work, groups)
+    rates = {
+        "hbm": (machine.hbm_rate, machine.hbm_latency),
+        "l2": (machine.l2_rate, max(machine.l2_latency, 1)),
+        "port": (machine.port, 0),
+        "tensor": (machine.tensor[dtype], 0),
+    }
+    return [
+        Programs(
+            template=t,
+            index=np.arange(len(split)),
+            values=values_of(machine, work, late, groups),
+            rates=rates_of(t, rates),
+            cells=np.stack([cells[name] for name in t.names["cells"]], axis=1),
+            flops=work.items * work.steps * work.step_flops * chosen.columns["pair"],
+            bytes={"sram": work.items * work.steps * work.step_bytes * chosen.columns["pair"]},
+        )
+    ]
+
+
+def weight_bytes(dims: Mapping[str, np.ndarray], dtype: str) -> np.ndarray:
+    """Bytes of B of every case."""
+    return -(-dims["n"] * dims["k"] * dims["batch"] * SIXTEENTH_BYTES[dtype] // 16)
+
+
+def describe(chosen: Candidates, row: int) -> str:
+    """A candidate in words: "128x256 split 4 resident 2"."""
+    c = {name: int(column[row]) for name, column in chosen.columns.items()}
+    pair = " pair" if c["pair"] > 1 else ""
+    return f"{c['tile_m']}x{c['tile_n']}{pair} split {c['split']} resident {c['resident']}"
+
+
+def work_units(amount: np.ndarray, rate: Fraction) -> np.ndarray:
+    """1/16 cycles that `amount` takes at `rate` per cycle, rounded up as the engine rounds."""
+    return -(-(amount * (16 * rate.denominator)) // rate.numerator)
+
+
+def estimate(machine: Machine, dtype: str, work: Work, split: np.ndarray) -> np.ndarray:
+    """Closed form of the program in 1/16 cycles: waves at their slowest resource, plus what nothing hides."""
+    step = np.maximum(work_units(work.step_flops, machine.tensor[dtype]), work_units(work.step_bytes, machine.port))
+    l2 = work_units(work.l2_bytes, machine.l2_rate)
+    shared = np.maximum(l2, work_units(work.hbm_bytes + work.hbm_write, machine.hbm_rate))
+    full = np.maximum(work.steps * work.resident * step, shared * work.slots // work.items)
+    tail = np.maximum(work.steps * work.resident_last * step, shared * work.last // work.items)
+    epilogue = work_units(work.tile_bytes * np.where(work.waves > 1, work.resident, work.resident_last), machine.port)
+    exposed = epilogue * machine.exposed_1024 // 1024
+    total = (work.waves - 1) * (full + exposed) + tail + epilogue
+    first_byte = machine.hbm_latency + machine.l2_latency
+    total += 16 * (machine.launch + first_byte + work.waves * machine.wave + finish_skew(machine, work))
+    return total + np.where(split > 1, 16 * machine.barrier + work_units(work.reduce_bytes, machine.l2_rate), 0)
+
+
+def finish_skew(machine: Machine, work: Work) -> np.ndarray:
+    """Cycles between the first and the last core that finish the last wave: bound by memory they drift apart as a
+    random walk.
+
+    The square root is correctly rounded everywhere, so its floor has equal bits everywhere.
+    """
+    cycles = work_units(work.hbm_bytes + work.hbm_write, machine.hbm_rate) // 16 * work.last // work.items
+    return np.sqrt((cycles * machine.grain).astype(np.float64)).astype(np.int64)

@@ -1,0 +1,170 @@
+"""The kinds of operators: what each is called, its dimensions, their defaults and ranges.
+
+A kind is a question ("how long does this GEMM take?"); a mapper of an accelerator class answers it. Command line,
+memo and validation read their columns from `KINDS`, so a new kind is one entry here and one mapper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hwsim.errors import bad
+
+DTYPES: tuple[str, ...] = ("bf16", "fp16", "fp8", "nvfp4", "int8", "int4")
+
+# Sixteenths of a byte per element: nvfp4 carries one fp8 scale per 16 values (4.5 bits).
+SIXTEENTH_BYTES: Mapping[str, int] = {"bf16": 32, "fp16": 32, "fp8": 16, "nvfp4": 9, "int8": 16, "int4": 8, "fp32": 64}
+
+LIMIT = 1 << 31  # no dimension of an operator is larger; products of three of them are checked where they are formed
+
+
+@dataclass(frozen=True)
+class Dim:
+    """One integer dimension of an operator: its column name, meaning, default (None = required) and range."""
+
+    name: str
+    meaning: str
+    default: int | None = None
+    low: int = 1
+    high: int = LIMIT
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of operator.
+
+    Attributes
+    ----------
+    dims : tuple of Dim
+        Integer columns, in the order of the command line.
+    dtypes : tuple of str
+        Further columns that name a dtype; empty means the operator's own dtype.
+    """
+
+    name: str
+    meaning: str
+    dims: tuple[Dim, ...]
+    dtypes: tuple[str, ...] = field(default=())
+
+
+ROWS_COLS = (Dim("rows", "rows (tokens)"), Dim("cols", "elements of a row"))
+HEADS = (Dim("heads", "query heads"), Dim("kv_heads", "key and value heads"), Dim("head_dim", "elements of a head"))
+WINDOW = Dim("window", "keys visible to a query, 0 = all", default=0, low=0)
+COLLECTIVE = (Dim("devices", "ranks of the group", low=1, high=1 << 16), Dim("bytes", "size", high=1 << 42))
+
+_KINDS = (
+    Kind(
+        "gemm",
+        "C[m,n] = A[m,k] B[k,n], B the weights; `batch` independent ones",
+        (
+            Dim("m", "rows of A and C"),
+            Dim("n", "columns of B and C"),
+            Dim("k", "inner dimension"),
+            Dim("batch", "independent products", default=1),
+        ),
+    ),
+    Kind(
+        "attention_prefill",
+        "causal attention of q_len new tokens over kv_len visible keys",
+        (
+            Dim("batch", "sequences"),
+            Dim("q_len", "new tokens of a sequence"),
+            Dim("kv_len", "keys visible to the last query, cached + q_len"),
+            *HEADS,
+            WINDOW,
+        ),
+        ("kv_dtype",),
+    ),
+    Kind(
+        "attention_decode",
+        "attention of one new token of each sequence",
+        (
+            Dim("batch", "sequences"),
+            Dim("q_len", "new tokens of a sequence", default=1),
+            Dim("kv_len", "keys visible to the query"),
+            *HEADS,
+            WINDOW,
+        ),
+        ("kv_dtype",),
+    ),
+    Kind(
+        "attention_mixed",
+        "one kernel over a prefill chunk and decoding sequences",
+        (
+            Dim("prefill_chunk", "new tokens of the chunk", low=0),
+            Dim("kv_prefill", "keys visible to its last query", low=0),
+            Dim("n_decode", "decoding sequences", low=0),
+            Dim("kv_decode", "keys of each of them", low=0),
+            *HEADS,
+        ),
+        ("kv_dtype",),
+    ),
+    Kind("all_reduce", "every rank gets the sum; bytes = the buffer of a rank", COLLECTIVE),
+    Kind("all_gather", "every rank gets all parts; bytes = the whole output", COLLECTIVE),
+    Kind("reduce_scatter", "every rank gets its part of the sum; bytes = the whole input", COLLECTIVE),
+    Kind("all_to_all", "every rank sends a part to every other; bytes = the buffer of a rank", COLLECTIVE),
+    Kind("softmax", "softmax over each row", ROWS_COLS),
+    Kind(
+        "norm",
+        "norm of each row; with residual = 1 it is added first and written back",
+        (*ROWS_COLS, Dim("residual", "0 or 1", default=0, low=0, high=1)),
+    ),
+    Kind(
+        "activation",
+        "element by element; with gated = 1 two halves come in and their product goes out",
+        (*ROWS_COLS, Dim("gated", "0 or 1", default=0, low=0, high=1)),
+    ),
+    Kind("rope", "rotary embedding of queries and keys, in place; cols = all their elements of a token", ROWS_COLS),
+    Kind("embed", "gather of embedding rows", ROWS_COLS),
+    Kind("sample", "softmax and draw over the vocabulary", ROWS_COLS),
+)
+
+KINDS: dict[str, Kind] = {kind.name: kind for kind in _KINDS}
+
+
+def kind_of(name: str, where: str = "op") -> Kind:
+    """The kind called `name`; `where` is the place to blame when there is none."""
+    try:
+        return KINDS[name]
+    except KeyError:
+        raise bad(where, repr(name), "one of " + ", ".join(KINDS)) from None
+
+
+def complete(kind: Kind, dims: Mapping[str, object], where: str = "dims") -> dict[str, np.ndarray]:
+    """Dimensions as int64 arrays of one length, defaults filled in, ranges checked.
+
+    Parameters
+    ----------
+    dims : mapping of str to array-like of int
+        Scalars are broadcast to the longest.
+
+    Raises
+    ------
+    InputError
+        A dimension is missing, unknown, not an integer or out of its range.
+    """
+    unknown = set(dims) - {dim.name for dim in kind.dims}
+    if unknown:
+        raise bad(
+            where, ", ".join(sorted(unknown)), f"dimensions of {kind.name}: {', '.join(d.name for d in kind.dims)}"
+        )
+    columns = {dim.name: _column(dim, dims, kind, where) for dim in kind.dims}
+    arrays = np.broadcast_arrays(*columns.values())
+    return {name: np.ascontiguousarray(a) for name, a in zip(columns, arrays, strict=True)}
+
+
+def _column(dim: Dim, dims: Mapping[str, object], kind: Kind, where: str) -> np.ndarray:
+    value = dims.get(dim.name, dim.default)
+    if value is None:
+        raise bad(where, f"no {dim.name}", f"{kind.name} needs {dim.name} ({dim.meaning})")
+    array = np.atleast_1d(np.asarray(value))
+    if array.dtype.kind not in "iu":
+        raise bad(where, f"{dim.name} of type {array.dtype}", "integers")
+    array = array.astype(np.int64)
+    outside = (array < dim.low) | (array > dim.high)
+    if outside.any():
+        raise bad(where, f"{dim.name} = {array[outside][0]}", f"{dim.low} to {dim.high}")
+    return array

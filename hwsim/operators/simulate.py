@@ -1,0 +1,165 @@
+"""Time, energy and bound of operators: candidates -> ranked by a closed form -> the best few simulated -> the fastest.
+
+Everything is batched: a call answers P cases of one kind and dtype at once, and a case's answer is the same alone and
+in any
+batch. Closed forms only rank; every time comes from the engine.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import ModuleType
+
+import numpy as np
+
+from hwsim._core.bounds import BOUND_CLASSES, BOUND_INDEX
+from hwsim.errors import bad
+from hwsim.operators.account import Runs, dynamic_energy
+from hwsim.operators.machine import Machine
+from hwsim.operators.operator import complete, kind_of
+
+BEST = 3  # candidates simulated of each case
+
+# (accelerator class, kind) -> mapper module. A new class or kind is a line here. A mapper has propose, programs,
+# describe;
+# optionally refuse (reasons per case) and weight_bytes (what a protocol's copies are counted by).
+MAPPERS: dict[tuple[str, str], str] = {
+    ("gpu", "gemm"): "hwsim.operators.mapper.gpu.gemm",
+}
+
+
+@dataclass(frozen=True)
+class OpResult:
+    """What P operators take.
+
+    Attributes
+    ----------
+    time_ps : int64[P]
+        Simulated time with the protocol's share of gaps; -1 where `error` says why there is none.
+    energy_pj : int64[P]
+        Dynamic energy: FLOPs and the bytes of each tier. Static power is the caller's, who knows how long the chip is
+        on.
+    bound : int64[P, 16]
+        Parts of `time_ps` by what limited it, in the order of BOUND_CLASSES; each row sums to its time.
+    flops : int64[P]
+        FLOP issued, padding included.
+    bytes : mapping of str to int64[P]
+        Bytes that passed each tier.
+    error : list of str or None
+    choice : list of str
+        The program taken, in words.
+    """
+
+    time_ps: np.ndarray
+    energy_pj: np.ndarray
+    bound: np.ndarray
+    flops: np.ndarray
+    bytes: dict[str, np.ndarray]
+    error: list[str | None]
+    choice: list[str]
+
+    def bound_name(self, row: int) -> str:
+        """The class that limited most of the time of a row."""
+        return BOUND_CLASSES[int(np.argmax(self.bound[row]))]
+
+
+def mapper_of(machine: Machine, kind: str) -> ModuleType:
+    """The module that maps `kind` on accelerators of the machine's class."""
+    name = MAPPERS.get((machine.class_, kind))
+    if name is None:
+        known = ", ".join(sorted(k for c, k in MAPPERS if c == machine.class_)) or "no kind yet"
+        raise bad(
+            f"operator {kind}",
+            f"{machine.accelerator} of class {machine.class_}, which has no mapper for it",
+            f"one of {known}",
+        )
+    return importlib.import_module(name)
+
+
+def simulate(
+    machine: Machine, kind: str, dims: Mapping[str, object], dtype: str = "bf16", best: int = BEST
+) -> OpResult:
+    """Time operators: every candidate ranked, the `best` of each case simulated, the fastest taken.
+
+    Parameters
+    ----------
+    kind : str
+        A name of `KINDS` that the accelerator's class has a mapper for.
+    dims : mapping of str to array-like of int
+        Dimensions of the kind, scalars or int64[P].
+    dtype : str
+        Of the operands.
+    best : int
+        Candidates to simulate of each case; more only to measure what ranking costs.
+
+    Raises
+    ------
+    InputError
+        Unknown kind, dimension out of range, accelerator class without a mapper for the kind.
+    """
+    columns = complete(kind_of(kind), dims)
+    mapper = mapper_of(machine, kind)
+    errors = _refusals(machine, mapper, columns, dtype)
+    count = len(errors)
+    result = OpResult(
+        time_ps=np.full(count, -1, np.int64),
+        energy_pj=np.zeros(count, np.int64),
+        bound=np.zeros((count, len(BOUND_CLASSES)), np.int64),
+        flops=np.zeros(count, np.int64),
+        bytes={},
+        error=errors,
+        choice=[""] * count,
+    )
+    rows = np.flatnonzero([error is None for error in errors])
+    if len(rows):
+        _run(machine, mapper, {name: column[rows] for name, column in columns.items()}, dtype, best, rows, result)
+    return result
+
+
+def _refusals(machine: Machine, mapper: ModuleType, columns: Mapping[str, np.ndarray], dtype: str) -> list[str | None]:
+    """Why each case cannot run, or None."""
+    count = len(next(iter(columns.values())))
+    if dtype not in machine.tensor:
+        return [f"{machine.accelerator} has no {dtype}; it has {', '.join(machine.tensor)}"] * count
+    return list(mapper.refuse(machine, columns, dtype)) if hasattr(mapper, "refuse") else [None] * count
+
+
+def _run(
+    machine: Machine,
+    mapper: ModuleType,
+    dims: Mapping[str, np.ndarray],
+    dtype: str,
+    best: int,
+    rows: np.ndarray,
+    result: OpResult,
+) -> None:
+    """Simulate the cases `dims` and write their answers to `rows` of the result."""
+    chosen = mapper.propose(machine, dims, dtype).best(best)
+    runs = Runs(len(chosen.case))
+    for group in mapper.programs(machine, dims, dtype, chosen):
+        runs.add(group)
+    order = np.lexsort((runs.end, chosen.case))
+    case = chosen.case[order]
+    taken = order[np.r_[True, case[1:] != case[:-1]]]
+    tiers = {tier: amount[taken] for tier, amount in runs.bytes.items()}
+    result.time_ps[rows] = machine.ps(runs.end[taken])
+    result.bound[rows] = np.diff(machine.ps(np.cumsum(runs.bound[taken], axis=1)), axis=1, prepend=0)
+    result.flops[rows] = runs.flops[taken]
+    for tier, amount in tiers.items():
+        result.bytes.setdefault(tier, np.zeros_like(result.flops))[rows] = amount
+    result.energy_pj[rows] = dynamic_energy(machine, dtype, runs.flops[taken], tiers)
+    gap = _gap(machine, mapper, dims, dtype)
+    result.time_ps[rows] += gap
+    result.bound[rows, BOUND_INDEX["launch"]] += gap
+    for row, candidate in zip(rows, taken):
+        result.choice[row] = mapper.describe(chosen, int(candidate))
+
+
+def _gap(machine: Machine, mapper: ModuleType, dims: Mapping[str, np.ndarray], dtype: str) -> np.ndarray:
+    """An operator's share of the gap of a replay, ps, rounded up."""
+    weights = (
+        mapper.weight_bytes(dims, dtype) if hasattr(mapper, "weight_bytes") else np.ones_like(next(iter(dims.values())))
+    )
+    return -(-machine.timing.gap_ps // machine.timing.copies(weights))
