@@ -12,6 +12,10 @@ from hwsim.errors import HwsimError
 
 # verb -> (module of hwsim.cli, one line of help); the module's attribute `command` is the click command.
 VERBS: dict[str, tuple[str, str]] = {
+    "list": ("list", "Names of descriptions"),
+    "show": ("show", "Print a description, its numbers and their sources"),
+    "check": ("check", "Find every fault of description files"),
+    "schema": ("schema", "JSON schema of a kind of descriptions, for editors"),
     "cache": ("cache", "Show or clear the kept results of simulations"),
 }
 

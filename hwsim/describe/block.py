@@ -7,14 +7,12 @@ import json
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, PrivateAttr
 from pydantic_core import core_schema
 
-from hwsim.describe.tree import PROSE, Tree
-
-Status = Literal["published", "measured", "calibrated", "derived", "assumed"]
+from hwsim.describe.tree import PROSE, Status, Tree
 
 
 @dataclass(frozen=True)

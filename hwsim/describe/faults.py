@@ -42,8 +42,9 @@ def _fault(item: ErrorDetails, cls: type[Description], tree: Tree) -> Fault:
     context = item.get("ctx", {})
     kind = item["type"]
     if kind == "hwsim":
+        got = str(context["got"]) if "at" in context else _shown(tree, loc, item["input"])
         path = (*loc, context["at"]) if "at" in context else loc
-        return _at(tree, path, str(context["got"]), str(context["expected"]), str(context.get("cure", "")))
+        return _at(tree, path, got, str(context["expected"]), str(context.get("cure", "")))
     if kind == "extra_forbidden":
         return _unknown(tree, loc, cls)
     if kind == "missing":

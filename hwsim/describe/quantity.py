@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
 from hwsim import units
-from hwsim.describe.tree import scalar
+from hwsim.describe.tree import Status, scalar
 from hwsim.errors import InputError
+
+SOURCE_SCHEMA: dict[str, Any] = {
+    "source": {"type": "string", "description": "where the number comes from"},
+    "status": {"enum": list(get_args(Status))},
+}
 
 
 def refuse(got: object, expected: str, cure: str = "") -> PydanticCustomError:
@@ -19,74 +24,91 @@ def refuse(got: object, expected: str, cure: str = "") -> PydanticCustomError:
     return PydanticCustomError("hwsim", "{expected}", {"got": str(got), "expected": expected, "cure": cure})
 
 
+class Number:
+    """What pydantic asks of an annotation for a number in a description."""
+
+    def validate(self, value: object) -> Fraction | int:
+        """The number in base units; a PydanticCustomError of `refuse` for anything else."""
+        raise NotImplementedError
+
+    def text(self, value: Fraction | int) -> str | int:
+        """The number as a file would write it."""
+        raise NotImplementedError
+
+    def written(self) -> dict[str, Any]:
+        """JSON schema of the number as files write it."""
+        raise NotImplementedError
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        text = core_schema.plain_serializer_function_ser_schema(self.text)
+        return core_schema.no_info_plain_validator_function(self.validate, serialization=text)
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        own = {"type": "object", "required": ["value"], "properties": {"value": self.written(), **SOURCE_SCHEMA}}
+        return {"anyOf": [self.written(), own]}
+
+
 @dataclass(frozen=True)
-class Quantity:
+class Quantity(Number):
     """A number with a unit of one dimension of `hwsim.units`."""
 
     dimension: str
 
     def validate(self, value: object) -> Fraction:
-        """Value in base units from a text; a Fraction passes a ratio only (decimals of a file are Fractions)."""
+        """Value in base units from a text; a ratio may be bare (decimals of a file are Fractions)."""
         try:
             return units.parse(value, self.dimension)
         except InputError as error:
             fault = error.faults[0]
             raise refuse(fault.got, fault.expected, fault.cure) from None
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            self.validate,
-            serialization=core_schema.plain_serializer_function_ser_schema(
-                lambda value: units.format(value, self.dimension)
-            ),
-        )
+    def text(self, value: Fraction | int) -> str:
+        """Number and unit."""
+        return units.format(value, self.dimension)
 
-    def __get_pydantic_json_schema__(
-        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    def written(self) -> dict[str, Any]:
+        """A text with a unit, or for a ratio a bare number or a percentage."""
         words, example = units.DIMENSIONS[self.dimension]
-        text = {
+        if self.dimension == "1":
+            share = {"type": "number", "minimum": 0, "maximum": 1}
+            return {"anyOf": [share, {"type": "string", "pattern": "%$", "examples": ["93 %"]}]}
+        return {
             "type": "string",
             "pattern": r"^\s*[0-9.]",
-            "description": f"{words}, with its unit",
+            "description": f"{words} with its unit",
             "examples": [example],
-        }
-        if self.dimension != "1":
-            return text
-        return {
-            "anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, text | {"pattern": "%$", "examples": ["93 %"]}]
         }
 
 
 @dataclass(frozen=True)
-class Whole:
+class Whole(Number):
     """A bare whole number with a least value."""
 
     least: int
 
     def validate(self, value: object) -> int:
         """The number itself; text, decimals and true/false are refused."""
-        if isinstance(value, Fraction) and value.denominator != 1:
-            raise refuse(f"{float(value):g}", "a whole number")
         if isinstance(value, bool) or not isinstance(value, int | Fraction):
             raise refuse(repr(value), "a whole number", "write it without a unit" if isinstance(value, str) else "")
-        if value < self.least:
-            raise refuse(value, f"a whole number of at least {self.least}")
-        if value >= 2**63:
-            raise refuse(value, "a whole number below 2^63")
+        if isinstance(value, Fraction) and value.denominator != 1:
+            raise refuse(value, "a whole number")
+        if not self.least <= value < 2**63:
+            raise refuse(value, f"a whole number of at least {self.least}" if value < self.least else "one below 2^63")
         return int(value)
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        return core_schema.no_info_plain_validator_function(self.validate)
+    def text(self, value: Fraction | int) -> int:
+        """The number itself."""
+        return int(value)
 
-    def __get_pydantic_json_schema__(
-        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    def written(self) -> dict[str, Any]:
+        """An integer."""
         return {"type": "integer", "minimum": self.least}
 
 
 @dataclass(frozen=True)
-class Bare:
+class Bare(Number):
     """A bare number without a unit and without an upper end (an exponent, a factor)."""
 
     def validate(self, value: object) -> Fraction:
@@ -99,15 +121,12 @@ class Bare:
             raise refuse(value, "a bare number that is not negative")
         return Fraction(value)
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            self.validate,
-            serialization=core_schema.plain_serializer_function_ser_schema(lambda value: units.format(value, "1")),
-        )
+    def text(self, value: Fraction | int) -> str:
+        """The number as a decimal."""
+        return units.format(value, "1")
 
-    def __get_pydantic_json_schema__(
-        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    def written(self) -> dict[str, Any]:
+        """A number."""
         return {"type": "number", "minimum": 0}
 
 

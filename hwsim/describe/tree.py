@@ -14,11 +14,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 from hwsim.errors import Fault, InputError, bad
 
 Path = tuple[str | int, ...]
+
+# How far a number can be trusted.
+Status = Literal["published", "measured", "calibrated", "derived", "assumed"]
 
 # Keys whose text is about a description, never a number of it.
 PROSE = ("name", "doc", "source", "status", "extends")

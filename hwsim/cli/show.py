@@ -1,0 +1,67 @@
+"""`hwsim show`: one description as it is after `extends`, references and overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from hwsim.describe import library
+
+
+@click.command()
+@click.argument("name")
+@click.option("--kind", help="Kind of NAME, where several kinds have it.")
+@click.option("--provenance", is_flag=True, help="Print source and status of each number.")
+@click.option(
+    "--set", "sets", multiple=True, metavar="PATH=VALUE", help="Override a value, e.g. clocks.core='1.5 GHz'."
+)
+def command(name: str, kind: str | None, provenance: bool, sets: tuple[str, ...]) -> None:
+    """Print the description NAME (a name, a YAML file or a model's config.json)."""
+    from hwsim.describe.loader import load
+    from hwsim.describe.provenance import counts
+
+    description = load(name, kind, sets)
+    alias = library.ALIASES.get((description.kind, name))
+    click.echo(f"{description.kind} {description.id}" + (f" ('{name}' today)" if alias else ""))
+    lines = _provenance(description) if provenance else _values(description.tree, description.tree.value, (), 0)
+    for line in lines:
+        click.echo(line)
+    click.echo("numbers: " + ", ".join(f"{count} {status}" for status, count in counts(description).items()))
+
+
+def _provenance(description: Any) -> Iterator[str]:
+    """One line a number with the mark of its source, then all sources."""
+    from hwsim.describe.provenance import entries
+
+    found = list(entries(description))
+    width = max((len(entry.path) for entry in found), default=0)
+    room = max((len(entry.value) for entry in found), default=0)
+    sources: dict[tuple[str, str], int] = {}
+    for entry in found:
+        number = sources.setdefault((entry.source, entry.file), len(sources) + 1)
+        yield f"{entry.path:<{width}}  {entry.value:>{room}}  {entry.status or 'unstated':<10}  [{number}]"
+    yield "sources:"
+    for (source, file), number in sources.items():
+        yield f"  [{number}] {source or 'none'} ({file})"
+
+
+def _values(tree: Any, value: Any, path: tuple[str | int, ...], depth: int) -> Iterator[str]:
+    """The tree as YAML without sources."""
+    for key, item in value.items():
+        if key in ("source", "status", "id"):
+            continue
+        here = (*path, key)
+        if isinstance(item, dict):
+            yield f"{'  ' * depth}{key}:"
+            yield from _values(tree, item, here, depth + 1)
+        elif isinstance(item, list) and any(isinstance(one, dict) for one in item):
+            yield f"{'  ' * depth}{key}:"
+            for index, one in enumerate(item):
+                yield f"{'  ' * depth}  -"
+                yield from _values(tree, one, (*here, index), depth + 2)
+        elif isinstance(item, list):
+            yield f"{'  ' * depth}{key}: [{', '.join(map(str, item))}]"
+        else:
+            yield f"{'  ' * depth}{key}: {tree.mark(here).raw or item}"

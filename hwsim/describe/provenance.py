@@ -1,0 +1,50 @@
+"""Where each number of a description comes from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from hwsim.describe.block import Description
+from hwsim.describe.faults import is_number
+from hwsim.describe.tree import PROSE, Path, Tree, dotted
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One number: what it is, how far it can be trusted, who says so and where that is written."""
+
+    path: str
+    value: str
+    status: str
+    source: str
+    file: str
+    place: str
+
+
+def entries(description: Description) -> Iterator[Entry]:
+    """All numbers (a list of numbers counts as one) of a description and of those it refers to, in order."""
+    yield from _entries(description.tree, description.tree.value, ())
+
+
+def _entries(tree: Tree, value: Any, path: Path) -> Iterator[Entry]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key not in (*PROSE, "id"):
+                yield from _entries(tree, item, (*path, key))
+    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        for index, item in enumerate(value):
+            yield from _entries(tree, item, (*path, index))
+    elif any(map(is_number, value if isinstance(value, list) else [value])):
+        mark = tree.mark(path)
+        text = f"[{', '.join(map(str, value))}]" if isinstance(value, list) else mark.raw or str(value)
+        yield Entry(dotted(path), text, mark.status, mark.source, mark.where, mark.place)
+
+
+def counts(description: Description) -> dict[str, int]:
+    """Numbers by status, most trusted first."""
+    found = Counter(entry.status or "unstated" for entry in entries(description))
+    order = ("published", "measured", "calibrated", "derived", "assumed", "unstated")
+    return {status: found[status] for status in order if found[status]}
