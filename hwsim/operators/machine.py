@@ -78,6 +78,8 @@ class Machine:
         Bytes: a program can have of one core, usable of the L2, of the device.
     port, l2_rate, hbm_rate : Fraction
         Sustained bytes per cycle: into one core, out of the whole L2, of the device's memory.
+    hbm_peak : Fraction
+        Published bytes per cycle of the device's memory.
     l2_latency, hbm_latency, launch, wave, barrier, grain : int
         Cycles: first byte of L2 and memory; start and drain of a kernel; fill and drain of a wave of tiles; barrier
         of a
@@ -110,6 +112,7 @@ class Machine:
     l2_latency: int
     hbm: int
     hbm_rate: Fraction
+    hbm_peak: Fraction
     hbm_latency: int
     launch: int
     wave: int
@@ -207,6 +210,7 @@ def resolve(chip: Any, stack: Any, how: Any) -> Machine:
         exposed_1024=floor(generation.timing.epilogue_exposed * 1024),
         multicast=generation.multicast,
         hbm=int(tiers.hbm.capacity),
+        hbm_peak=tiers.hbm.rate / clock,
         hbm_rate=per_cycle(tiers.hbm.rate * tiers.hbm.efficiency / clock),
         timing=_timing(how, stack, chip),
         key="/".join((chip.digest, stack.digest, how.digest)),

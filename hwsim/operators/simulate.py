@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -22,11 +22,16 @@ from hwsim.operators.operator import complete, kind_of
 
 BEST = 3  # candidates simulated of each case
 
-# (accelerator class, kind) -> mapper module. A new class or kind is a line here. A mapper has propose, programs,
-# describe;
-# optionally refuse (reasons per case) and weight_bytes (what a protocol's copies are counted by).
+# (accelerator class, kind) -> "module" or "module:object" of its mapper. A new class or kind is a line here.
+# A mapper has propose, programs and describe; optionally refuse (reasons per case) and weight_bytes (what a protocol's
+# copies are counted by).
+GPU = "hwsim.operators.mapper.gpu"
 MAPPERS: dict[tuple[str, str], str] = {
-    ("gpu", "gemm"): "hwsim.operators.mapper.gpu.gemm",
+    ("gpu", "gemm"): f"{GPU}.gemm",
+    **{
+        ("gpu", kind): f"{GPU}.elementwise:{kind}"
+        for kind in ("norm", "activation", "softmax", "rope", "embed", "sample")
+    },
 }
 
 
@@ -65,17 +70,16 @@ class OpResult:
         return BOUND_CLASSES[int(np.argmax(self.bound[row]))]
 
 
-def mapper_of(machine: Machine, kind: str) -> ModuleType:
-    """The module that maps `kind` on accelerators of the machine's class."""
+def mapper_of(machine: Machine, kind: str) -> Any:
+    """What maps `kind` on accelerators of the machine's class."""
     name = MAPPERS.get((machine.class_, kind))
     if name is None:
         known = ", ".join(sorted(k for c, k in MAPPERS if c == machine.class_)) or "no kind yet"
-        raise bad(
-            f"operator {kind}",
-            f"{machine.accelerator} of class {machine.class_}, which has no mapper for it",
-            f"one of {known}",
-        )
-    return importlib.import_module(name)
+        got = f"{machine.accelerator} of class {machine.class_}, which has no mapper for it"
+        raise bad(f"operator {kind}", got, f"one of {known}")
+    module, _, attribute = name.partition(":")
+    found = importlib.import_module(module)
+    return getattr(found, attribute) if attribute else found
 
 
 def simulate(
@@ -118,7 +122,7 @@ def simulate(
     return result
 
 
-def _refusals(machine: Machine, mapper: ModuleType, columns: Mapping[str, np.ndarray], dtype: str) -> list[str | None]:
+def _refusals(machine: Machine, mapper: Any, columns: Mapping[str, np.ndarray], dtype: str) -> list[str | None]:
     """Why each case cannot run, or None."""
     count = len(next(iter(columns.values())))
     if dtype not in machine.tensor:
@@ -128,7 +132,7 @@ def _refusals(machine: Machine, mapper: ModuleType, columns: Mapping[str, np.nda
 
 def _run(
     machine: Machine,
-    mapper: ModuleType,
+    mapper: Any,
     dims: Mapping[str, np.ndarray],
     dtype: str,
     best: int,
@@ -157,7 +161,7 @@ def _run(
         result.choice[row] = mapper.describe(chosen, int(candidate))
 
 
-def _gap(machine: Machine, mapper: ModuleType, dims: Mapping[str, np.ndarray], dtype: str) -> np.ndarray:
+def _gap(machine: Machine, mapper: Any, dims: Mapping[str, np.ndarray], dtype: str) -> np.ndarray:
     """An operator's share of the gap of a replay, ps, rounded up."""
     weights = (
         mapper.weight_bytes(dims, dtype) if hasattr(mapper, "weight_bytes") else np.ones_like(next(iter(dims.values())))

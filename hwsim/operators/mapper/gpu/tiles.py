@@ -222,10 +222,10 @@ def _hbm_bytes(
     timing = machine.timing
     whole = batch * (a + b + out)
     copies = timing.copies(batch * b)
-    absent_a = np.where(timing.warm_activations, _miss(whole, machine.l2), HIT)
-    absent_b = np.where(timing.warm_weights, _miss(whole + (copies - 1) * batch * b, machine.l2), HIT)
+    absent_a = np.where(timing.warm_activations, missing(whole, machine.l2), HIT)
+    absent_b = np.where(timing.warm_weights, missing(whole + (copies - 1) * batch * b, machine.l2), HIT)
     saved = batch * (a * (HIT - absent_a) + b * (HIT - absent_b)) // HIT
-    write = out * batch * _miss(whole, machine.l2) // HIT
+    write = out * batch * missing(whole, machine.l2) // HIT
     read = (a + b)[case]
     again = np.flatnonzero((np.minimum(a, b) > machine.l2 // 2)[case])
     if len(again):
@@ -235,7 +235,7 @@ def _hbm_bytes(
     return np.maximum(read * batch[case] - saved[case], 0), write[case]
 
 
-def _miss(working_set: np.ndarray, cache: int) -> np.ndarray:
+def missing(working_set: np.ndarray, cache: int) -> np.ndarray:
     """Share (of HIT) that misses: nothing up to the usable cache, everything from twice its size."""
     return ((working_set - cache) * HIT // cache).clip(0, HIT)
 
@@ -253,7 +253,7 @@ def _raster(
             band_bytes = kept * band // width
             slice_bytes = streamed * np.minimum(slots // band, length) // length
             waves = ceil_div(length * band, slots)
-            reads = streamed * HIT + streamed * (bands - 1) * _miss(streamed + band_bytes, machine.l2)
-            reads += kept * HIT + kept * (waves - 1) * _miss(band_bytes + slice_bytes, machine.l2)
+            reads = streamed * HIT + streamed * (bands - 1) * missing(streamed + band_bytes, machine.l2)
+            reads += kept * HIT + kept * (waves - 1) * missing(band_bytes + slice_bytes, machine.l2)
             best = np.minimum(best, reads // HIT)
     return best

@@ -1,0 +1,188 @@
+"""Operators that stream rows through the vector units of a GPU: norm, activation, softmax, rotary embedding, head
+pieces.
+
+One kernel: its launch, then every SM reads its share through the fill port, computes and writes it back, piece by
+piece,
+several pieces in flight. What the L2 does not hold comes from and goes to memory. A norm or softmax keeps a row on one
+SM, so few rows use few SMs; the others split rows as they like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from hwsim.operators.candidates import Candidates, Programs, rates_of
+from hwsim.operators.machine import Machine, per_cycle
+from hwsim.operators.mapper.gpu.tiles import ceil_div, missing
+from hwsim.operators.operator import SIXTEENTH_BYTES
+from hwsim.operators.program import Template, TemplateBuilder
+
+VERSION = 1
+PIECE = 16 << 10  # bytes of one SM that are one command
+DEPTH = 4  # pieces in flight
+LEAST = 4 << 10  # bytes that are worth an SM of their own where rows may be split
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What one element of (rows x cols) costs.
+
+    Attributes
+    ----------
+    reads, writes : elements read and written for each
+    passes : times the input is read (a second time out of the L2)
+    flops, special : fp32 operations and special functions for each
+    rows : a row stays on one SM
+    cold : the input comes from memory (weights)
+    """
+
+    reads: int
+    writes: int
+    flops: int
+    special: int
+    passes: int = 1
+    rows: bool = False
+    cold: bool = False
+
+
+STREAMS: Mapping[str, Stream] = {
+    "norm": Stream(reads=1, writes=1, flops=6, special=0, rows=True),
+    "norm+residual": Stream(reads=2, writes=2, flops=7, special=0, rows=True),
+    "activation": Stream(reads=1, writes=1, flops=8, special=1),
+    "activation+gated": Stream(reads=2, writes=1, flops=6, special=1),
+    "softmax": Stream(reads=1, writes=1, flops=6, special=1, rows=True),
+    "rope": Stream(reads=1, writes=1, flops=6, special=0),
+    "embed": Stream(reads=1, writes=1, flops=0, special=0, cold=True),
+    "sample": Stream(reads=1, writes=0, flops=8, special=1, passes=2, rows=True),
+}
+
+
+@cache
+def template() -> Template:
+    """Launch; pieces through L2, port and vector unit of an SM; results back. All SMs are one group: they are equal."""
+    b = TemplateBuilder("gpu-elementwise")
+    launch, hbm, l2 = (b.resource(name, bound=name) for name in ("launch", "hbm", "l2"))
+    port = b.resource("port", bound="sram", per_core=True)
+    vector, special = (b.resource(name, bound="vector", per_core=True) for name in ("vector", "special"))
+    there, loaded, taken, ready = (b.counter(name) for name in ("in l2", "loaded", "taken", "computed"))
+    pieces, cores = b.slot("pieces"), b.cell("cores")
+
+    q = b.queue("fill")
+    q.run(launch, b.slot("launch"), sync=True)
+    with q.loop(pieces, pace=True) as piece:
+        last = [(piece, "last", 1)]
+        q.run(hbm, b.slot("hbm.read", 2), wait=[(taken, 1 - DEPTH)], done=there, vary=last, unit="B")
+    q = b.queue("load", mult=cores)
+    with q.loop(pieces) as piece:
+        last = [(piece, "last", 1)]
+        hop = (port, b.slot("port.read", 2), {"done": loaded, "unit": "B"})
+        q.run(
+            l2, b.slot("l2.read", 2), wait=[(there, 1), (ready, 1 - DEPTH)], done=taken, vary=last, unit="B", then=[hop]
+        )
+    q = b.queue("compute", mult=cores)
+    with q.loop(pieces) as piece:
+        last = [(piece, "last", 1)]
+        q.run(special, b.slot("special", 2), wait=[(loaded, 1)], vary=last)
+        q.run(vector, b.slot("flops", 2), wait=[(loaded, 1)], done=ready, vary=last, unit="FLOP")
+    q = b.queue("store", mult=cores)
+    with q.loop(pieces) as piece:
+        last = [(piece, "last", 1)]
+        q.run(port, b.slot("port.write", 2), wait=[(ready, 1)], vary=last, sync=True, unit="B")
+        q.run(l2, b.slot("l2.write", 2), vary=last, sync=True, unit="B")
+        q.run(hbm, b.slot("hbm.write", 2), vary=last, unit="B")
+    return b.build()
+
+
+@dataclass(frozen=True)
+class Mapper:
+    """Mapper of one kind; its 0/1 dimension, if it has one, names the variant of the stream."""
+
+    kind: str
+    variant: str = ""
+
+    def propose(self, machine: Machine, dims: Mapping[str, np.ndarray], dtype: str) -> Candidates:
+        """One candidate a case: there is one way to stream."""
+        case = np.arange(len(dims["rows"]))
+        return Candidates(case, np.zeros_like(case), {"variant": dims.get(self.variant, np.zeros_like(case))})
+
+    def programs(
+        self, machine: Machine, dims: Mapping[str, np.ndarray], dtype: str, chosen: Candidates
+    ) -> list[Programs]:
+        """One group of programs for each variant."""
+        variant = chosen.columns["variant"]
+        return [
+            self._programs(machine, {name: c[chosen.case[rows]] for name, c in dims.items()}, dtype, stream, rows)
+            for value, stream in enumerate(self.streams)
+            if len(rows := np.flatnonzero(variant == value))
+        ]
+
+    @property
+    def streams(self) -> list[Stream]:
+        """Stream of the plain kind, then of its variant."""
+        names = [self.kind] + [f"{self.kind}+{self.variant}"] * bool(self.variant)
+        return [STREAMS[name] for name in names]
+
+    def describe(self, chosen: Candidates, row: int) -> str:
+        """A candidate in words."""
+        return f"{self.kind} stream" + f", {self.variant}" * bool(chosen.columns["variant"][row])
+
+    def _programs(
+        self, machine: Machine, dims: Mapping[str, np.ndarray], dtype: str, stream: Stream, index: np.ndarray
+    ) -> Programs:
+        t = template()
+        amounts, cores = count(machine, dims, dtype, stream)
+        values = np.zeros((len(index), t.size("slots")), np.int64)
+        pieces = amounts.pop("pieces")
+        for name, total in amounts.items():
+            first = t.slots[name].index
+            values[:, first] = total // pieces
+            values[:, first + 1] = total - total // pieces * (pieces - 1)
+        values[:, t.slots["pieces"].index] = pieces
+        block = machine.kernels.elementwise
+        values[:, t.slots["launch"].index] = machine.cycles(block.launch)
+        rates = {
+            "hbm": (per_cycle(machine.hbm_peak * block.efficiency), machine.hbm_latency),
+            "l2": (machine.l2_rate, max(machine.l2_latency, 1)),
+            "port": (machine.port, 0),
+            "vector": (machine.vector, 0),
+            "special": (machine.special, 0),
+        }
+        elements = dims["rows"] * dims["cols"]
+        return Programs(t, index, values, rates_of(t, rates), cells=cores[:, None], flops=elements * stream.flops)
+
+
+def count(
+    machine: Machine, dims: Mapping[str, np.ndarray], dtype: str, stream: Stream
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Amounts of the template by slot, and the SMs in use; int64 each."""
+    rows, cols = dims["rows"], dims["cols"]
+    size = SIXTEENTH_BYTES[dtype]
+    elements = rows * cols
+    source, result = ceil_div(elements * stream.reads * size, 16), ceil_div(elements * stream.writes * size, 16)
+    whole = source + result
+    cores = np.minimum(rows if stream.rows else ceil_div(whole, LEAST), machine.cores)
+    share = ceil_div(rows, machine.cores) * cols if stream.rows else ceil_div(elements, cores)
+    absent = missing(whole, machine.l2)
+    read = source if stream.cold or not machine.timing.warm_activations else source * absent // 1024
+    port = ceil_div(share * stream.reads * size, 16) * stream.passes
+    amounts = {
+        "hbm.read": read,
+        "l2.read": source * stream.passes,
+        "port.read": port,
+        "special": share * stream.special,
+        "flops": share * stream.flops,
+        "port.write": ceil_div(share * stream.writes * size, 16),
+        "l2.write": result,
+        "hbm.write": result * absent // 1024,
+        "pieces": np.maximum(ceil_div(port, PIECE), 1),
+    }
+    return amounts, cores
+
+
+norm = Mapper("norm", "residual")
+activation = Mapper("activation", "gated")
+softmax, rope, embed, sample = (Mapper(kind) for kind in ("softmax", "rope", "embed", "sample"))
