@@ -23,6 +23,7 @@ from hwsim.operators.program import Template, TemplateBuilder
 
 VERSION = 1
 PIECE = 16 << 10  # bytes of one SM that are one command
+SECTION = 2 << 10  # bytes worth a command of their own while fewer than DEPTH are in flight
 DEPTH = 4  # pieces in flight
 LEAST = 4 << 10  # bytes that are worth an SM of their own where rows may be split
 
@@ -178,7 +179,7 @@ def count(
         "port.write": ceil_div(share * stream.writes * size, 16),
         "l2.write": result,
         "hbm.write": result * absent // 1024,
-        "pieces": np.maximum(ceil_div(port, PIECE), 1),
+        "pieces": np.maximum(ceil_div(port, PIECE), (port // SECTION).clip(1, DEPTH)),
     }
     return amounts, cores
 
