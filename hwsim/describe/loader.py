@@ -63,6 +63,8 @@ def find(name: str, kind: str | None = None) -> tuple[str, Tree]:
     InputError
         No such name or file; a file whose kind is not told.
     """
+    if (File(name) / "config.json").is_file():
+        name = str(File(name) / "config.json")
     if _FILE.match(name):
         return _find_file(File(name), kind)
     for each in [kind] if kind else list(library.FOLDERS):

@@ -29,7 +29,9 @@ class Model(Description):
     positions: Natural = Field(0, description="longest context; 0 = not stated")
     learned_positions: Natural = Field(0, description="learned position embeddings; 0 = rotary or none")
     rope_theta: Factor | None = None
-    qkv_bias: bool = False
+    qkv_bias: bool = Field(False, description="query, key and value have biases")
+    output_bias: bool = Field(False, description="the attention's output has a bias")
+    ffn_bias: bool = Field(False, description="the feed-forward's matrices have biases")
     qk_norm: bool = Field(False, description="queries and keys are normalised per head")
     parallel_residual: bool = Field(False, description="attention and feed-forward read the same input")
     sliding_window: Natural = Field(0, description="keys a query sees; 0 = all")
@@ -56,13 +58,17 @@ class Model(Description):
         """Weights of one layer's attention: query, key, value, output."""
         width = self.heads * self.head_dim
         kv = self.kv_heads * self.head_dim
-        bias = width + 2 * kv if self.qkv_bias else 0
-        return self.hidden * (width + 2 * kv) + width * self.hidden + bias + (2 * self.head_dim if self.qk_norm else 0)
+        small = width + 2 * kv if self.qkv_bias else 0
+        small += self.hidden if self.output_bias else 0
+        small += 2 * self.head_dim if self.qk_norm else 0
+        return self.hidden * (width + 2 * kv) + width * self.hidden + small
 
     @property
     def ffn_params(self) -> int:
         """Weights of one layer's feed-forward."""
-        return (3 if self.gated else 2) * self.hidden * self.ffn
+        inward = 2 if self.gated else 1
+        bias = inward * self.ffn + self.hidden if self.ffn_bias else 0
+        return (inward + 1) * self.hidden * self.ffn + bias
 
     @property
     def layer_params(self) -> int:
