@@ -63,7 +63,7 @@ def random_case(seed: int) -> Case:
         fits = rules.blocks_needed(prompt, output) < rules.kv_blocks
         prompt, output = prompt[fits], output[fits]
     arrival = np.sort(rng.integers(0, 1 + int(PICK(rng, [0, 300, 3000, 30000])), len(prompt)))
-    if rng.random() < 0.5:
+    if rng.random() < 0.3:
         return Case(types.Requests(arrival, prompt, output), rules, seed)
     width = rules.block_tokens * int(PICK(rng, [1, 2, 4]))
     offset, ids = random_prefixes(rng, prompt, width)
@@ -72,15 +72,15 @@ def random_case(seed: int) -> Case:
 
 def random_rules(rng: np.random.Generator) -> types.Rules:
     return types.Rules(
-        token_budget=int(rng.integers(1, 20)) if rng.random() < 0.3 else int(rng.integers(1, 300)),
+        token_budget=int(rng.integers(1, PICK(rng, [6, 20, 300]))),
         max_num_seqs=int(rng.integers(1, 24)),
-        kv_blocks=int(rng.integers(2, 80)),
+        kv_blocks=int(rng.integers(2, PICK(rng, [20, 80, 300]))),
         block_tokens=int(PICK(rng, [1, 4, 16])),
         tile_tokens=int(PICK(rng, [1, 8, 128])),
         async_depth=int(rng.integers(1, 3)),
         scheduler=str(PICK(rng, ["mixed", "mixed", "prefill-first", "static"])),
         reserve=str(PICK(rng, types.RESERVES)),
-        prefix_caching=bool(rng.integers(2)),
+        prefix_caching=bool(rng.random() < 0.6),
         replicas=int(PICK(rng, [1, 1, 2, 3])),
         router=str(PICK(rng, types.ROUTERS)),
         frontend_ps=int(PICK(rng, [0, 0, 7, 500])),
