@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from hwsim import memo
+from hwsim.describe import kept as trees
 
 MIB = 1 << 20
 
@@ -13,6 +14,8 @@ MIB = 1 << 20
 @click.option("--clear", is_flag=True, help="Delete all kept results.")
 def command(clear: bool) -> None:
     """Show the cache of simulated results (folder: HWSIM_CACHE, size limit in bytes: HWSIM_CACHE_BYTES)."""
+    if clear:
+        trees.clear()
     found = memo.clear() if clear else memo.usage()
     kept = f"{found.rows} results in {found.tables} tables, {found.size_bytes / MIB:.1f} MiB"
     if clear:

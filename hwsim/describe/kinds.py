@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 
 from hwsim.describe import library
@@ -62,6 +62,7 @@ def block_at(cls: type[Block], path: Path) -> type[Block] | None:
     return found if isinstance(found, type) and issubclass(found, Block) else None
 
 
+@lru_cache(maxsize=4096)
 def inside(annotation: object, step: str | int) -> object:
     """Annotation one step further in: of a field, or of the values of a mapping or list."""
     if isinstance(annotation, type) and issubclass(annotation, Block):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path as File
 from typing import Any
 
 from hwsim.describe import library
+from hwsim.describe.kept import read_kept
 from hwsim.describe.kinds import references
 from hwsim.describe.tree import Mark, Path, Tree, dotted, excerpt, read, read_set
 from hwsim.errors import Fault, InputError, bad
@@ -37,7 +38,7 @@ def _read_file(file: File, _changed: int, _size: int) -> Tree:
         raise bad(str(file), f"byte {error.object[error.start]:#04x} at offset {error.start}", "UTF-8 text") from None
     except OSError as error:
         raise bad(str(file), error.strerror or "no file", "a description file") from None
-    tree = read(text, shown(file))
+    tree = (read_kept if file.is_relative_to(library.root()) else read)(text, shown(file))
     if not isinstance(tree.value, dict):
         found = "an empty file" if tree.value is None else f"a {type(tree.value).__name__}"
         raise bad(f"{shown(file)}:1:1", found, "a mapping such as 'name: ...'")
@@ -173,19 +174,28 @@ def _merge(base: Tree, over: Tree, container: Any, key: Any, at: Path, source: P
             place = positions.get(item["name"], len(below))
             _merge(base, over, below, place, (*at, place), (*source, index), item)
     else:
-        _remove(base, at)
+        if isinstance(below, dict | list):
+            _remove(base, at)
         fresh = copy(value)
         if isinstance(container, list) and key == len(container):
             container.append(fresh)
         else:
             container[key] = fresh
-        for path, mark in over.marks.items():
-            if path[: len(source)] == source:
-                base.marks[at + path[len(source) :]] = mark
+        base.marks[at] = over.mark(source)
+        for path in paths_below(value, ()):
+            base.marks[at + path] = over.mark(source + path)
 
 
 def _named(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(item, dict) and "name" in item for item in value)
+
+
+def paths_below(value: Any, path: Path) -> Iterator[Path]:
+    """Every path inside a plain value."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield (*path, key)
+        yield from paths_below(item, (*path, key))
 
 
 def _remove(base: Tree, at: Path) -> None:
