@@ -118,4 +118,4 @@ cdef inline void reset(State* s, const ResourceRow* resources, const QueueRow* q
     s.last_node, s.free_node = 0, 1      # node 0 holds the path of the last DONE: none yet
     s.n_heap = s.n_issued = s.n_due = s.status = 0
     s.pace_due = 0
-    s.t = s.end = s.steps = s.n_records = 0
+    s.t = s.end = s.steps = s.n_records = s.effort = s.skipped = 0

@@ -600,6 +600,11 @@ cdef class Arena:
         for c in range(N_BOUND):
             parts[c] = self.s.nodes[self.s.last_node].path.part[c]
 
+    @property
+    def work_done(self):
+        """Of the last program: rows passed, and periods added instead of run."""
+        return self.s.steps, self.s.skipped
+
     def standing(self):
         """Where the last program stands: row of each queue, counters, and the two thresholds of each row."""
         cdef State* s = &self.s

@@ -38,9 +38,17 @@ cdef inline void visit(State* s, Snapshot* snapshot, int pace) noexcept nogil:
             advance(s, snapshot, pace, k)
             snapshot.tries = snapshot.n_words = 0
             return
-    if snapshot.tries >= 2 and snapshot.tries & (snapshot.tries - 1) == 0:
+    if snapshot.tries >= 2 and snapshot.tries & (snapshot.tries - 1) == 0 and affordable(s):
         walk(s, snapshot, True)
         save(s, snapshot, pace)
+
+
+cdef inline bint affordable(State* s) noexcept nogil:
+    """Whether the events may be sorted once more: a vain search must not cost more than the run itself."""
+    if s.effort + s.n_heap > 2 * s.steps + 1024:
+        return False
+    s.effort += s.n_heap
+    return True
 
 
 # ---- the state in words
@@ -85,6 +93,8 @@ cdef inline bint walk(State* s, Snapshot* snapshot, bint keep) noexcept nogil:
         if step.wait1 >= 0 and not put(snapshot, &n, slack(s, step.wait1, step.threshold1, step.step1), keep):
             return False
     if not put(snapshot, &n, s.t - s.end, keep) or not put(snapshot, &n, s.n_heap, keep):
+        return False
+    if not keep and not affordable(s):
         return False
     if not walk_beats(s, snapshot, &n, keep):
         return False
@@ -208,6 +218,8 @@ cdef inline void advance(State* s, Snapshot* snapshot, int pace, int64_t k) noex
             s.nodes[s.heap[i].node].bound += shift if s.nodes[s.heap[i].node].tail >= 0 else 0
     s.t += shift
     s.end += shift
+    s.skipped += k
+    s.effort = 0
 
 
 cdef inline void advance_paths(State* s, Snapshot* snapshot, int pace, int64_t k) noexcept nogil:

@@ -80,6 +80,8 @@ cdef struct State:
     int skip, n_heap, n_issued, n_due, free_node, last_node, status
     uint32_t pace_due
     int64_t t, end, budget, steps
+    int64_t effort          # events sorted by the skip
+    int64_t skipped         # periods added by the skip
     const int64_t* work
     const VaryRow* vary
     int64_t* passes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 
@@ -53,6 +53,20 @@ class Bound:
 
     def __len__(self) -> int:
         return len(self.status)
+
+    def only(self, program: int) -> Bound:
+        """A batch of one."""
+        part = slice(program, program + 1)
+        return replace(
+            self,
+            values=self.values[part],
+            work=self.work[part],
+            latency=self.latency[part],
+            chunk=self.chunk[part],
+            cells=self.cells[part],
+            status=self.status[part],
+            _given=self._given.only(program),
+        )
 
     def reasons(self, program: int) -> list[Fault]:
         """Why a program was refused; empty if it was not."""

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hwsim._core import tables
 from hwsim._core.bounds import BOUND_CLASSES
 from hwsim._core.engine import Arena
+from hwsim.errors import bad
 from hwsim.operators.binding import Bound
 from hwsim.operators.template import Template
 
@@ -75,6 +77,45 @@ def run_many(bound: Bound, threads: int = 1, skip: bool = True, budget: int = DE
         finally:
             stop[0] = 1
     return out
+
+
+@dataclass(frozen=True)
+class Single:
+    """One program: the fields of Outcome without the first axis, and its commands if they were recorded."""
+
+    end: int
+    status: int
+    bound: dict[str, int]
+    busy: np.ndarray
+    passes: np.ndarray
+    commands: np.ndarray | None
+    """COMMAND_ROW by queue, issue number and row."""
+
+
+def run_one(
+    bound: Bound, program: int = 0, *, skip: bool = True, budget: int = DEFAULT_BUDGET, record: str = ""
+) -> Single:
+    """Run one program of a batch.
+
+    Parameters
+    ----------
+    record : {"", "commands"}
+        "commands" keeps queue, row, start and finish of every command, and runs every period (no skip).
+    """
+    if record not in ("", "commands"):
+        raise bad("record", repr(record), "'' or 'commands'")
+    only = bound.only(program)
+    out, stop = _outcome(only), np.zeros(1, np.int32)
+    records = np.zeros(1024, tables.COMMAND_ROW) if record else None
+    while True:
+        count = _arena(bound.template).run_range(only, out, 0, 1, skip, budget, stop, records)
+        if records is None or out.status[0] != tables.RECORDS:
+            break
+        records = np.zeros(4 * len(records), tables.COMMAND_ROW)
+    if records is not None:
+        records = np.sort(records[:count], order=("queue", "seq", "row"))
+    parts = dict(zip(BOUND_CLASSES, (int(part) for part in out.bound[0])))
+    return Single(int(out.end[0]), int(out.status[0]), parts, out.busy[0], out.passes[0], records)
 
 
 def _outcome(bound: Bound) -> Outcome:

@@ -1,0 +1,41 @@
+"""The core against the tick-by-tick reference, and against itself without the skip, on random programs."""
+
+import numpy as np
+import pytest
+from random_programs import random_program
+
+from hwsim._core import tables
+from hwsim.operators.executor import run_one
+from hwsim.reference import engine as reference
+
+BUDGET = 1 << 16
+
+
+@pytest.mark.fuzz
+def test_core_and_reference_agree_on_every_command(fuzz_share):
+    ended = np.zeros(len(tables.STATUS_NAMES), int)
+    for seed in range(round(5000 * fuzz_share)):
+        bound = random_program(seed)
+        core = run_one(bound, record="commands", budget=BUDGET)
+        right = reference.run(bound, 0, BUDGET)
+        assert (core.status, core.end) == (right.status, right.end), seed
+        assert core.commands.tolist() == [(c.queue, c.row, c.seq, c.start, c.finish) for c in right.commands], seed
+        assert core.busy.tolist() == right.busy and core.passes.tolist() == right.passes, seed
+        ended[core.status] += 1
+    assert ended[tables.OK] > 0.5 * ended.sum() and ended[tables.DEADLOCK] > 0.05 * ended.sum()
+
+
+@pytest.mark.fuzz
+def test_attribution_sums_to_the_end_and_has_no_negative_part(fuzz_share):
+    for seed in range(10_000, 10_000 + round(5000 * fuzz_share)):
+        run = run_one(random_program(seed), budget=BUDGET)
+        assert sum(run.bound.values()) == run.end and min(run.bound.values()) >= 0, seed
+
+
+@pytest.mark.fuzz
+def test_the_skip_changes_nothing(fuzz_share):
+    for seed in range(20_000, 20_000 + round(5000 * fuzz_share)):
+        bound = random_program(seed, rotate=seed % 4 == 0, trips=40, iterate=seed % 5 == 0)
+        whole, skipped = run_one(bound, skip=False), run_one(bound)
+        assert (whole.end, whole.status, whole.bound) == (skipped.end, skipped.status, skipped.bound), seed
+        assert np.array_equal(whole.busy, skipped.busy) and np.array_equal(whole.passes, skipped.passes), seed
