@@ -133,8 +133,10 @@ def kind_of(name: str, where: str = "op") -> Kind:
         raise bad(where, repr(name), "one of " + ", ".join(KINDS)) from None
 
 
-def complete(kind: Kind, dims: Mapping[str, object], where: str = "dims") -> dict[str, np.ndarray]:
+def complete(kind: Kind, dims: Mapping[str, object], dtype: str = "bf16", where: str = "dims") -> dict[str, np.ndarray]:
     """Dimensions as int64 arrays of one length, defaults filled in, ranges checked.
+
+    Further dtypes of the kind (kv_dtype) become indices into DTYPES; they may be given as names or as indices.
 
     Parameters
     ----------
@@ -146,12 +148,15 @@ def complete(kind: Kind, dims: Mapping[str, object], where: str = "dims") -> dic
     InputError
         A dimension is missing, unknown, not an integer or out of its range.
     """
-    unknown = set(dims) - {dim.name for dim in kind.dims}
+    unknown = set(dims) - {dim.name for dim in kind.dims} - set(kind.dtypes)
     if unknown:
         raise bad(
             where, ", ".join(sorted(unknown)), f"dimensions of {kind.name}: {', '.join(d.name for d in kind.dims)}"
         )
     columns = {dim.name: _column(dim, dims, kind, where) for dim in kind.dims}
+    for name in kind.dtypes:
+        index = Dim(name, "dtype", default=DTYPES.index(dtype), low=0, high=len(DTYPES) - 1)
+        columns[name] = _column(index, {name: _dtype_indices(dims.get(name, dtype), where)}, kind, where)
     arrays = np.broadcast_arrays(*columns.values())
     return {name: np.ascontiguousarray(a) for name, a in zip(columns, arrays, strict=True)}
 
@@ -168,3 +173,13 @@ def _column(dim: Dim, dims: Mapping[str, object], kind: Kind, where: str) -> np.
     if outside.any():
         raise bad(where, f"{dim.name} = {array[outside][0]}", f"{dim.low} to {dim.high}")
     return array
+
+
+def _dtype_indices(names: object, where: str) -> np.ndarray:
+    array = np.atleast_1d(np.asarray(names))
+    if array.dtype.kind in "iu":
+        return array
+    unknown = sorted({str(name) for name in array} - set(DTYPES))
+    if unknown:
+        raise bad(where, f"dtype {unknown[0]!r}", "one of " + ", ".join(DTYPES))
+    return np.array([DTYPES.index(str(name)) for name in array], np.int64)

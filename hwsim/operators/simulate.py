@@ -103,7 +103,7 @@ def simulate(
     InputError
         Unknown kind, dimension out of range, accelerator class without a mapper for the kind.
     """
-    columns = complete(kind_of(kind), dims)
+    columns = complete(kind_of(kind), dims, dtype)
     mapper = mapper_of(machine, kind)
     errors = _refusals(machine, mapper, columns, dtype)
     count = len(errors)

@@ -1,0 +1,221 @@
+"""Files of operators: one a row, read whole and checked whole, answered in batches, written back with their answers.
+
+A malformed file raises with all its faults and nothing is answered. A well-formed row that a machine cannot run keeps
+its
+place with an empty time and the reason in `error`.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from hwsim.errors import Fault, InputError, bad
+from hwsim.operators.machine import Machine
+from hwsim.operators.operator import DTYPES, KINDS, Dim, Kind
+from hwsim.operators.simulate import OpResult, simulate
+
+ANSWERS = ("time_ns", "bound", "energy_j", "error")
+# Columns that name a description, the kind it is of and what an empty cell means ("" = not allowed).
+NAMES: Mapping[str, str] = {"accelerator": "", "software": "ideal", "protocol": "in-model"}
+DEFAULT_DTYPE = "bf16"
+MOST_FAULTS = 50  # faults of one file that are reported
+
+Sets = Mapping[str, Sequence[str]]
+BatchKey = tuple[str, str, str, str, str]  # accelerator, software, protocol, kind, dtype
+
+
+@dataclass
+class Batch:
+    """Rows of one machine, kind and dtype: row numbers in the file and their dimensions."""
+
+    rows: list[int] = field(default_factory=list)
+    dims: list[list[int]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Cases:
+    """A checked file of operators.
+
+    Attributes
+    ----------
+    header : list of str
+    rows : list of list of str
+        Cells as they stand in the file.
+    batches : mapping of BatchKey to Batch
+    """
+
+    header: list[str]
+    rows: list[list[str]]
+    batches: dict[BatchKey, Batch]
+
+
+def read(path: Path) -> Cases:
+    """Read and check a file of operators.
+
+    Raises
+    ------
+    InputError
+        Every fault of the file, each as file:line.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True)
+            lines = [(reader.line_num, cells) for cells in reader if cells]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise bad(str(path), str(error), "a readable CSV file in UTF-8") from None
+    if not lines:
+        raise bad(f"{path}:1", "an empty file", "a header line such as accelerator,software,op,dtype,protocol,m,n,k")
+    header = [name.strip() for name in lines[0][1]]
+    _check_header(header, f"{path}:{lines[0][0]}")
+    return _Reader(path, header).read(lines[1:])
+
+
+def _check_header(header: list[str], where: str) -> None:
+    missing = [name for name in ("accelerator", "op") if name not in header]
+    twice = sorted({name for name in header if header.count(name) > 1})
+    faults = [Fault(where, f"no column {name!r}", "a header with accelerator and op") for name in missing]
+    faults += [Fault(where, f"the column {name!r} twice", "each column once") for name in twice]
+    if faults:
+        raise InputError(faults)
+
+
+class _Reader:
+    """Turns lines into batches; faults are collected."""
+
+    def __init__(self, path: Path, header: list[str]) -> None:
+        self.path = path
+        self.header = header
+        self.place = {name: index for index, name in enumerate(header)}
+        self.faults: list[Fault] = []
+        self.known: dict[tuple[str, str], str | None] = {}
+        self.where = ""
+
+    def read(self, lines: list[tuple[int, list[str]]]) -> Cases:
+        batches: dict[BatchKey, Batch] = {}
+        for row, (line, cells) in enumerate(lines):
+            self.where = f"{self.path}:{line}"
+            if len(cells) != len(self.header):
+                self.fault(f"{len(cells)} cells", f"{len(self.header)} as in the header")
+                continue
+            before = len(self.faults)
+            key, dims = self.case(cells)
+            if len(self.faults) == before:
+                batch = batches.setdefault(key, Batch())
+                batch.rows.append(row)
+                batch.dims.append(dims)
+        if self.faults:
+            more = len(self.faults) - MOST_FAULTS
+            tail = [Fault(str(self.path), f"{more} more faults", "none")] if more > 0 else []
+            raise InputError(self.faults[:MOST_FAULTS] + tail)
+        return Cases(self.header, [cells for _, cells in lines], batches)
+
+    def case(self, cells: list[str]) -> tuple[BatchKey, list[int]]:
+        """Batch and dimensions of one row."""
+        names = [self.name(column, empty, cells) for column, empty in NAMES.items()]
+        dtype = self.dtype("dtype", cells, DEFAULT_DTYPE)
+        kind = KINDS.get(self.cell("op", cells))
+        if kind is None:
+            self.fault(f"op {self.cell('op', cells)!r}", "one of " + ", ".join(KINDS))
+            return ("", "", "", "", ""), []
+        dims = [self.dim(dim, kind, cells) for dim in kind.dims]
+        dims += [DTYPES.index(self.dtype(name, cells, dtype)) for name in kind.dtypes]
+        return (names[0], names[1], names[2], kind.name, dtype), dims
+
+    def cell(self, column: str, cells: list[str]) -> str:
+        place = self.place.get(column)
+        return cells[place].strip() if place is not None else ""
+
+    def name(self, column: str, empty: str, cells: list[str]) -> str:
+        """Name of a description that exists."""
+        text = self.cell(column, cells) or empty
+        if (column, text) not in self.known:
+            self.known[column, text] = _unknown(column, text)
+        problem = self.known[column, text]
+        if problem is not None:
+            self.fault(f"{column} {text!r}", f"the name of {article(column)}", problem)
+        return text
+
+    def dtype(self, column: str, cells: list[str], empty: str) -> str:
+        text = self.cell(column, cells) or empty
+        if text not in DTYPES:
+            self.fault(f"{column} {text!r}", "one of " + ", ".join(DTYPES))
+            return DEFAULT_DTYPE
+        return text
+
+    def dim(self, dim: Dim, kind: Kind, cells: list[str]) -> int:
+        """A dimension as an integer in its range."""
+        text = self.cell(dim.name, cells)
+        if not text and dim.default is not None:
+            return dim.default
+        if not text:
+            self.fault(f"no {dim.name}", f"{kind.name} needs {dim.name} ({dim.meaning})")
+            return dim.low
+        if not text.isascii() or not text.isdigit() or not dim.low <= int(text) <= dim.high:
+            self.fault(f"{dim.name} {text!r}", f"a whole number from {dim.low} to {dim.high}")
+            return dim.low
+        return int(text)
+
+    def fault(self, got: str, expected: str, cure: str = "") -> None:
+        self.faults.append(Fault(self.where, got, expected, cure))
+
+
+def _unknown(kind: str, name: str) -> str | None:
+    """What to do about a name that no description of the kind has, or None when it has one."""
+    from hwsim.describe import library
+
+    if name and (library.file_of(name, kind) or name.endswith((".yaml", ".yml"))):
+        return None
+    return library.similar(name, kind) or "see `hwsim list`"
+
+
+def answer(cases: Cases, sets: Sets | None = None) -> Iterator[tuple[int, list[str]]]:
+    """Row numbers with their ANSWERS, batch by batch."""
+    for (accelerator, software, protocol, kind, dtype), batch in cases.batches.items():
+        columns = [dim.name for dim in KINDS[kind].dims] + list(KINDS[kind].dtypes)
+        table = np.array(batch.dims, np.int64).reshape(len(batch.rows), len(columns))
+        dims = {name: np.ascontiguousarray(table[:, place]) for place, name in enumerate(columns)}
+        try:
+            machine = Machine.of(accelerator, software, protocol, sets)
+            result = simulate(machine, kind, dims, dtype)
+        except InputError as error:
+            text = "; ".join(str(fault) for fault in error.faults).replace("\n", " ")
+            yield from ((row, ["", "", "", text]) for row in batch.rows)
+            continue
+        yield from zip(batch.rows, answers_of(machine, result))
+
+
+def answers_of(machine: Machine, result: OpResult) -> Iterator[list[str]]:
+    """ANSWERS of each row of a result; energy includes the chip's static and active power for as long as it takes."""
+    watts = machine.power.static + machine.power.active_per_unit * machine.cores
+    energy = result.energy_pj / 1e12 + result.time_ps / 1e12 * float(watts)
+    for row, (time, error) in enumerate(zip(result.time_ps.tolist(), result.error)):
+        if error is not None:
+            yield ["", "", "", error]
+        else:
+            yield [f"{time // 1000}.{time % 1000:03d}", result.bound_name(row), f"{energy[row]:.9g}", ""]
+
+
+def write(cases: Cases, answers: Mapping[int, list[str]], path: Path) -> None:
+    """Write the rows in their order with their answers, whole or not at all."""
+    header = cases.header + [name for name in ANSWERS if name not in cases.header]
+    place = {name: header.index(name) for name in ANSWERS}
+    part = path.with_name(path.name + ".part")
+    with part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        for row, cells in enumerate(cases.rows):
+            line = cells + [""] * (len(header) - len(cells))
+            for name, text in zip(ANSWERS, answers[row]):
+                line[place[name]] = text
+            writer.writerow(line)
+    part.replace(path)
+
+
+def article(noun: str) -> str:
+    """The noun with "a" or "an" before it."""
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"

@@ -1,0 +1,105 @@
+"""hwsim op: columns pass through, errors of rows stay in their row, malformed files are refused whole."""
+
+import csv
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from hwsim.cli.op import command
+from hwsim.errors import InputError
+
+HEAD = "accelerator,software,op,dtype,protocol,m,n,k,note\n"
+
+
+def run(tmp_path: Path, text: str, *options: str) -> list[dict[str, str]]:
+    """Rows that `hwsim op` writes for a file; its InputError is raised."""
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text(text, encoding="utf-8")
+    result = CliRunner().invoke(command, [str(source), "-o", str(target), *options], standalone_mode=False)
+    if result.exception is not None:
+        assert not target.exists()
+        raise result.exception
+    with target.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_each_row_comes_back_with_its_time_bound_and_energy(tmp_path: Path) -> None:
+    rows = run(
+        tmp_path, HEAD + "h100-sxm,vllm,gemm,bf16,graph-replay,8192,8192,8192,big\nh100-sxm,,gemm,,,1,8192,8192,\n"
+    )
+    assert list(rows[0]) == [*HEAD.strip().split(","), "time_ns", "bound", "energy_j", "error"]
+    assert [row["note"] for row in rows] == ["big", ""]
+    assert [row["bound"] for row in rows] == ["tensor", "hbm"]
+    assert 1.3e6 < float(rows[0]["time_ns"]) < 2.1e6
+    assert 40e3 < float(rows[1]["time_ns"]) < 55e3
+    assert 0.5 < float(rows[0]["energy_j"]) < 1.5
+
+
+def test_an_empty_software_means_ideal_and_an_empty_protocol_in_model(tmp_path: Path) -> None:
+    rows = run(tmp_path, HEAD + "h100-sxm,,gemm,,,64,4096,4096,\nh100-sxm,ideal,gemm,bf16,in-model,64,4096,4096,\n")
+    assert rows[0]["time_ns"] == rows[1]["time_ns"]
+
+
+def test_a_row_that_cannot_run_keeps_its_place_with_an_error(tmp_path: Path) -> None:
+    rows = run(tmp_path, HEAD + "a100-sxm,,gemm,nvfp4,,64,64,64,a\na100-sxm,,gemm,bf16,,64,64,64,b\n")
+    assert (rows[0]["time_ns"], rows[0]["error"]) == ("", "a100-sxm has no nvfp4; it has bf16, fp16, int8")
+    assert float(rows[1]["time_ns"]) > 0
+    assert rows[1]["error"] == ""
+
+
+def test_rows_keep_their_order_across_batches(tmp_path: Path) -> None:
+    chips = ["h100-sxm", "a100-sxm", "h100-sxm", "b200-sxm", "a100-sxm"]
+    rows = run(tmp_path, HEAD + "".join(f"{chip},,gemm,,,{16 * i + 16},512,512,{i}\n" for i, chip in enumerate(chips)))
+    assert [row["note"] for row in rows] == list("01234")
+    assert [row["accelerator"] for row in rows] == chips
+
+
+def test_an_override_changes_the_machine(tmp_path: Path) -> None:
+    text = HEAD + "h100-sxm,,gemm,,,8192,8192,8192,\n"
+    base = run(tmp_path, text)[0]
+    slow = run(tmp_path, text, "--set", "system.accelerator.clocks.core=0.99 GHz")[0]
+    assert 1.9 < float(slow["time_ns"]) / float(base["time_ns"]) < 2.05
+
+
+MALFORMED = {
+    HEAD + "h100-sxm,,gemm,,,64,64,x,\n": "in.csv:2: got k 'x', expected a whole number from 1 to 2147483648",
+    HEAD + "h100-sxm,,gemm,,,64,64,0,\n": "in.csv:2: got k '0', expected a whole number from 1",
+    HEAD + "h100-sxm,,gemm,,,64,64,,\n": "in.csv:2: got no k, expected gemm needs k (inner dimension)",
+    HEAD + "h100-sxm,,gemm,,,64,64\n": "in.csv:2: got 7 cells, expected 9 as in the header",
+    HEAD + "h100-sxm,,gem,,,64,64,64,\n": "in.csv:2: got op 'gem', expected one of gemm,",
+    HEAD + "h100-sxn,,gemm,,,64,64,64,\n": "in.csv:2: got accelerator 'h100-sxn', expected the name of an accelerator",
+    HEAD + ",,gemm,,,64,64,64,\n": "in.csv:2: got accelerator '', expected the name of an accelerator",
+    HEAD + "h100-sxm,sglang,gemm,,,64,64,64,\n": "in.csv:2: got software 'sglang'",
+    HEAD + "h100-sxm,,gemm,bf17,,64,64,64,\n": "in.csv:2: got dtype 'bf17', expected one of bf16",
+    HEAD + "h100-sxm,,gemm,,cold,64,64,64,\n": "in.csv:2: got protocol 'cold'",
+    "accelerator,m,n,k\nh100-sxm,1,1,1\n": "in.csv:1: got no column 'op'",
+    "accelerator,op,m,m\nh100-sxm,gemm,1,1\n": "in.csv:1: got the column 'm' twice",
+    "": "in.csv:1: got an empty file",
+    HEAD + 'h100-sxm,,gemm,,,64,64,"64,\n': "expected a readable CSV file",
+}
+
+
+@pytest.mark.parametrize("text", MALFORMED)
+def test_a_malformed_file_is_refused_with_its_line(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        run(tmp_path, text)
+    assert MALFORMED[text] in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_all_faults_of_a_file_are_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        run(tmp_path, HEAD + "h100-sxm,,gemm,,,a,64,64,\nh100-sxm,,gemm,,,64,64,64,\nh100-sxm,,gemm,,,64,b,64,\n")
+    assert [fault.where.rsplit(":", 1)[1] for fault in caught.value.faults] == ["2", "4"]
+
+
+def test_an_override_outside_the_tree_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"expected a path that starts with one of system\.accelerator\."):
+        run(tmp_path, HEAD + "h100-sxm,,gemm,,,64,64,64,\n", "--set", "clocks.core=1 GHz")
+
+
+def test_the_folder_of_the_output_must_exist(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text(HEAD + "h100-sxm,,gemm,,,64,64,64,\n")
+    result = CliRunner().invoke(command, [str(tmp_path / "in.csv"), "-o", str(tmp_path / "no" / "out.csv")])
+    assert isinstance(result.exception, InputError)
