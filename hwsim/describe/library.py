@@ -70,6 +70,11 @@ def check_kind(kind: str, where: str = "kind") -> str:
     return kind
 
 
+def a(kind: str) -> str:
+    """A kind with its article."""
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
+
+
 def similar(name: str, kind: str | None) -> str:
     """`did you mean '...'?` over the names of a kind (or all), or how to list them."""
     kinds = [kind] if kind else list(FOLDERS)
