@@ -32,6 +32,7 @@ FOLDERS: dict[str, str] = {
 ALIASES: dict[tuple[str, str], str] = {
     ("software", "vllm"): "vllm-0.19",
     ("software", "trtllm"): "trtllm-1.3",
+    ("software", "nccl"): "nccl-2.29",
     ("model", "mistral-7b"): "mistral-7b-v0.1",
 }
 

@@ -34,6 +34,10 @@ MAPPERS: dict[tuple[str, str], str] = {
         ("gpu", kind): f"{GPU}.elementwise:{kind}"
         for kind in ("norm", "activation", "softmax", "rope", "embed", "sample")
     },
+    **{
+        ("gpu", kind): f"hwsim.operators.mapper.collective:{kind}"
+        for kind in ("all_reduce", "all_gather", "reduce_scatter", "all_to_all")
+    },
 }
 
 
