@@ -53,7 +53,7 @@ def _fault(item: ErrorDetails, cls: type[Description], tree: Tree) -> Fault:
     expected = expected.format(**{key: str(value) for key, value in context.items()}) if "{" in expected else expected
     in_key = "[key]" in item["loc"]
     got = repr(loc[-1]) if in_key else _shown(tree, loc, item["input"])
-    return _at(tree, loc, got, expected, _cure(item, expected), key=in_key or item["input"] is None)
+    return _at(tree, loc, got, expected, _cure(item, expected), key=in_key)
 
 
 def _shown(tree: Tree, path: Path, value: Any) -> str:
@@ -64,9 +64,7 @@ def _shown(tree: Tree, path: Path, value: Any) -> str:
         return "a list"
     mark = tree.marks.get(path)
     text = mark.raw if mark and mark.raw else str(value)
-    if value is None:
-        return "nothing"
-    return repr(text) if isinstance(value, str) else text
+    return repr(text) if isinstance(value, str) else text or "nothing"
 
 
 def _cure(item: ErrorDetails, expected: str) -> str:

@@ -88,9 +88,8 @@ class Machine:
         Share, in 1/1024, of a tile's epilogue that the next tile does not hide.
     multicast : bool
         Neighbour tiles share one read of an operand.
-    physics, kernels, power, chip, collectives : descriptions
-        Generation, the software's kernels of this generation, power of the accelerator, the accelerator itself, the
-        software's library of collectives.
+    physics, kernels, power : description blocks
+        Generation, the software's kernels of this generation, power of the accelerator.
     timing : Timing
     key : str
         Hash of all three descriptions.
@@ -126,8 +125,6 @@ class Machine:
     physics: Any = field(repr=False)
     kernels: Any = field(repr=False)
     power: Any = field(repr=False)
-    chip: Any = field(repr=False)
-    collectives: Any = field(repr=False)
 
     @staticmethod
     def of(
@@ -220,8 +217,6 @@ def resolve(chip: Any, stack: Any, how: Any) -> Machine:
         physics=generation,
         kernels=stack.kernels[generation.id],
         power=chip.power,
-        chip=chip,
-        collectives=stack.collectives,
         **{name: cycles_ceil(seconds, Fraction(clock)) for name, seconds in times.items()},
     )
 

@@ -24,19 +24,13 @@ BEST = 3  # candidates simulated of each case
 
 # (accelerator class, kind) -> "module" or "module:object" of its mapper. A new class or kind is a line here.
 # A mapper has propose, programs and describe; optionally refuse (reasons per case) and weight_bytes (what a protocol's
-# copies are counted by) or ALONE (a protocol times it without copies).
+# copies are counted by).
 GPU = "hwsim.operators.mapper.gpu"
 MAPPERS: dict[tuple[str, str], str] = {
     ("gpu", "gemm"): f"{GPU}.gemm",
-    ("gpu", "attention_decode"): f"{GPU}.attention_decode",
-    ("gpu", "attention_prefill"): f"{GPU}.attention_prefill",
     **{
         ("gpu", kind): f"{GPU}.elementwise:{kind}"
         for kind in ("norm", "activation", "softmax", "rope", "embed", "sample")
-    },
-    **{
-        ("gpu", kind): f"hwsim.operators.mapper.collective:{kind}"
-        for kind in ("all_reduce", "all_gather", "reduce_scatter", "all_to_all")
     },
 }
 
@@ -169,8 +163,6 @@ def _run(
 
 def _gap(machine: Machine, mapper: Any, dims: Mapping[str, np.ndarray], dtype: str) -> np.ndarray:
     """An operator's share of the gap of a replay, ps, rounded up."""
-    if getattr(mapper, "ALONE", False):
-        return np.full_like(next(iter(dims.values())), machine.timing.gap_ps)
     weights = (
         mapper.weight_bytes(dims, dtype) if hasattr(mapper, "weight_bytes") else np.ones_like(next(iter(dims.values())))
     )

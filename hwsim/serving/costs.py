@@ -1,0 +1,197 @@
+"""The cost surfaces of a deployment: tables over token and sequence counts, and attention over two integers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from hwsim import memo
+from hwsim._core import serve_types
+from hwsim.describe.model import Model
+from hwsim.describe.software import Software
+from hwsim.operators.machine import Machine
+from hwsim.operators.simulate import simulate
+from hwsim.operators.surface import COLUMNS, MISSING, TIME, Ints, Surface, grid, sample_rows, stairs
+from hwsim.serving.layers import AttentionShape, Use, sequence_uses, token_uses
+from hwsim.serving.plan import Placement
+from hwsim.units import ps_ceil
+
+BLOCK = 64  # counts simulated together
+
+
+class UseTable:
+    """Operators of a step that depend on one count alone, summed into one exact table.
+
+    Parameters
+    ----------
+    machine : Machine
+    uses : iterable of Use
+    most : int
+        Largest count.
+
+    Attributes
+    ----------
+    times : int64[most + 1]
+        Picoseconds of all uses together; 0 at count 0, -1 where not simulated.
+    surfaces : dict of str to Surface
+        One exact surface a use; times are of ONE call.
+    """
+
+    def __init__(self, machine: Machine, uses: Iterable[Use], most: int) -> None:
+        self.uses = {use.name: use for use in uses}
+        self.surfaces = {name: use_surface(machine, use, most) for name, use in self.uses.items()}
+        self.times = np.full(most + 1, MISSING, np.int64)
+        self.times[0] = 0
+
+    def fill(self, counts: Ints) -> None:
+        """Simulate these counts, and those in the same aligned blocks."""
+        points = np.unique(counts) - 1
+        total = np.zeros(len(self.times) - 1, np.int64)
+        known = np.ones(len(total), bool)
+        for name, surface in self.surfaces.items():
+            surface.fill_blocks(points, [BLOCK])
+            known &= surface.samples[:, TIME] != MISSING
+            total += surface.samples[:, TIME] * self.uses[name].count
+        self.times[1:][known] = total[known]
+
+    def totals(self, calls: Ints) -> dict[str, np.ndarray]:
+        """Columns of `surface.COLUMNS` summed over a run, an operator, where `calls[c]` steps had count c."""
+        return {
+            name: (calls[1:] @ np.maximum(surface.samples, 0)).astype(object) * self.uses[name].count
+            for name, surface in self.surfaces.items()
+        }
+
+
+def use_surface(machine: Machine, use: Use, most: int) -> Surface:
+    """The exact surface of one use over counts 1..most."""
+
+    def sampler(questions: Ints) -> Ints:
+        counts = questions[:, 0]
+        dims = {name: np.full(len(counts), value, np.int64) for name, value in use.dims.items()}
+        return sample_rows(simulate(machine, use.kind, dims | {use.varies: counts * use.scale}, dtype=use.dtype))
+
+    key = {"machine": machine.key, "kind": use.kind, "dims": use.dims, "varies": use.varies, "scale": use.scale,
+           "dtype": use.dtype}  # fmt: skip
+    return Surface(use.name, [np.arange(1, most + 1)], sampler, memo.Table(key, 1, len(COLUMNS)))
+
+
+# Attention is a staircase: in the chunk and the cached tokens by the query tiles of the kernels (16 tokens divides all
+# of them), in a decode's context by its KV tiles. Exact up to these sizes, geometric beyond.
+STAIR, EXACT_CHUNK, EXACT_CACHED, EXACT_TILES = 16, 2048, 1024, 64
+TILE = 128  # tokens of a KV tile
+ATTENTION_BLOCK = (8, 4)  # grid points simulated together
+
+
+@dataclass
+class CostTables:
+    """Everything the serving core asks the price of.
+
+    Attributes
+    ----------
+    tokens, sequences : UseTable
+        Operators by padded tokens, by scheduled requests.
+    prefill, decode : Surface
+        Attention of one layer: (chunk, cached) and (decodes, KV tiles a decode).
+    """
+
+    attention: AttentionShape
+    tokens: UseTable
+    sequences: UseTable
+    prefill: Surface
+    decode: Surface
+    software: Software
+
+    @classmethod
+    def of(cls, machine: Machine, model: Model, placement: Placement, software: Software, precision: str) -> CostTables:
+        """Empty tables; samples are simulated when a replay asks for them."""
+        scheduler, attention = software.scheduler, placement.attention
+        most_tokens = max(scheduler.token_budget, scheduler.max_num_seqs)
+        longest = placement.kv_blocks * scheduler.block_tokens
+        return cls(
+            attention,
+            UseTable(machine, token_uses(model, placement.tp, precision), most_tokens),
+            UseTable(machine, sequence_uses(model, placement.tp, precision), scheduler.max_num_seqs),
+            prefill_surface(machine, attention, scheduler.token_budget, longest),
+            decode_surface(machine, attention, scheduler.max_num_seqs, longest),
+            software,
+        )
+
+    def fill(self, missing: Ints) -> None:
+        """Simulate what the core lacked: rows (table, ix, iy) of `ServeRun.missing`."""
+        kinds = missing[:, 0]
+        for table, code in ((self.tokens, serve_types.TOKEN_TIME), (self.sequences, serve_types.SEQ_TIME)):
+            if np.any(kinds == code):
+                table.fill(missing[kinds == code, 1])
+        for surface, code in ((self.prefill, serve_types.PREFILL), (self.decode, serve_types.DECODE)):
+            rows = missing[kinds == code]
+            if len(rows):
+                surface.fill_blocks(rows[:, 1] * len(surface.axes[1]) + rows[:, 2], ATTENTION_BLOCK)
+
+    def core(self, rules: serve_types.Rules) -> serve_types.Costs:
+        """The tables as the serving core reads them; `fill` writes into the same arrays."""
+        overheads, layers = self.software.overheads, self.attention.count
+        size = len(self.tokens.times) - 1
+        return serve_types.Costs(
+            token_time=self.tokens.times,
+            seq_time=self.sequences.times,
+            prefill=_core_surface(self.prefill),
+            decode=_core_surface(self.decode),
+            layers=layers,
+            pad_decode=serve_types.pad_table(size, list(self.software.scheduler.capture_sizes)),
+            pad_mixed=serve_types.pad_table(size, list(self.software.scheduler.capture_sizes)),
+            step_gap_ps=ps_ceil(overheads.step_gap + layers * overheads.layer_gap),
+            seq_gap_ps=ps_ceil(overheads.seq_gap),
+            mixed_gap_ps=ps_ceil(layers * overheads.mixed_gap),
+        )
+
+    def flush(self) -> None:
+        """Keep new samples on disk."""
+        for surface in (*self.tokens.surfaces.values(), *self.sequences.surfaces.values(), self.prefill, self.decode):
+            if surface.memo is not None:
+                surface.memo.flush()
+
+
+def _core_surface(surface: Surface) -> serve_types.Surface:
+    x, y = surface.axes
+    return serve_types.Surface(x, y, surface.times)
+
+
+def prefill_surface(machine: Machine, shape: AttentionShape, most_chunk: int, most_cached: int) -> Surface:
+    """Attention of one chunk of one sequence behind `cached` tokens, one layer."""
+
+    def dims(chunk: Ints, cached: Ints) -> dict[str, Ints]:
+        return {"batch": np.ones_like(chunk), "q_len": chunk, "kv_len": chunk + cached}
+
+    axes = [stairs(1, STAIR, EXACT_CHUNK, most_chunk), stairs(0, STAIR, EXACT_CACHED, most_cached)]
+    return attention_surface("attention_prefill", machine, shape, axes, dims)
+
+
+def decode_surface(machine: Machine, shape: AttentionShape, most_decodes: int, longest: int) -> Surface:
+    """Attention of n decodes of equal contexts of some KV tiles, one layer."""
+
+    def dims(decodes: Ints, tiles: Ints) -> dict[str, Ints]:
+        return {"batch": decodes, "q_len": np.ones_like(decodes), "kv_len": tiles * TILE}
+
+    axes = [grid(1, most_decodes, most_decodes), grid(1, EXACT_TILES, -(-longest // TILE))]
+    return attention_surface("attention_decode", machine, shape, axes, dims)
+
+
+def attention_surface(
+    kind: str,
+    machine: Machine,
+    shape: AttentionShape,
+    axes: list[Ints],
+    dims: Callable[[Ints, Ints], dict[str, Ints]],
+) -> Surface:
+    """A surface of an attention kind over two integers that `dims` turns into the operator's dimensions."""
+    heads = {"heads": shape.heads, "kv_heads": shape.kv_heads, "head_dim": shape.head_dim}
+
+    def sampler(questions: Ints) -> Ints:
+        asked = dims(questions[:, 0], questions[:, 1])
+        fixed = {name: np.full(len(questions), value, np.int64) for name, value in heads.items()}
+        return sample_rows(simulate(machine, kind, asked | fixed | {"kv_dtype": shape.kv_dtype}, dtype=shape.dtype))
+
+    key = {"machine": machine.key, "kind": kind, "dims": heads, "dtype": shape.dtype, "kv_dtype": shape.kv_dtype}
+    return Surface(kind, axes, sampler, memo.Table(key, 2, len(COLUMNS)))

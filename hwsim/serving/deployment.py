@@ -1,0 +1,165 @@
+"""`hwsim.compile`: a system, a model, a plan and a software stack become all that a replay needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from hwsim.describe import load
+from hwsim.describe.block import Description
+from hwsim.describe.model import Model
+from hwsim.describe.plan import Plan
+from hwsim.describe.software import Software
+from hwsim.describe.system import System
+from hwsim.errors import bad
+from hwsim.operators.machine import Machine
+from hwsim.serving.costs import CostTables
+from hwsim.serving.plan import Placement, place
+
+Kind = TypeVar("Kind", bound=Description)
+
+ROOTS = ("system", "model", "plan", "software")
+PRECISIONS = ("bf16", "fp16", "fp8", "nvfp4", "int8", "int4")
+KV_DTYPES = ("bf16", "fp16", "fp8")
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A compiled deployment; `hwsim.replay` runs requests on it.
+
+    Attributes
+    ----------
+    system, model, plan, software
+        Resolved descriptions.
+    precision, kv_dtype : str
+        Of the weights, of the KV cache.
+    placement : Placement
+        What each device holds.
+    costs : CostTables
+        Simulated samples of every operator, filled as a replay asks for them.
+    defaults : dict of str to str
+        Every choice that nobody made, in words.
+    """
+
+    system: System
+    model: Model
+    plan: Plan
+    software: Software
+    precision: str
+    kv_dtype: str
+    placement: Placement
+    machine: Machine
+    costs: CostTables
+    defaults: dict[str, str]
+
+
+def compile(
+    system: str | System,
+    model: str | Model,
+    plan: str | Plan = "",
+    software: str | Software = "vllm",
+    *,
+    precision: str = "bf16",
+    kv_dtype: str | None = None,
+    max_num_seqs: int | None = None,
+    token_budget: int | None = None,
+    sets: Sequence[str] = (),
+) -> Deployment:
+    """Compile a deployment.
+
+    Parameters
+    ----------
+    system, model, software : str or description
+        Names ("h100-sxm-x8", "llama-3.1-70b", "vllm"), files, or loaded descriptions.
+    plan : str or Plan
+        "tp=8", "tp=4,dp=2"; empty = one device a replica.
+    precision : {"bf16", "fp16", "fp8", "nvfp4", "int8", "int4"}
+        Of the weights.
+    kv_dtype : {"bf16", "fp16", "fp8"}, optional
+        Of the KV cache; bf16 unless stated.
+    max_num_seqs, token_budget : int, optional
+        Of the scheduler; the software profile's unless stated.
+    sets : sequence of str
+        Overrides "system.accelerator.clocks.core=1.5 GHz" at system, model, plan or software.
+
+    Raises
+    ------
+    InputError
+        A description is wrong, the plan does not divide, the model does not fit.
+    """
+    _among("--precision", precision, PRECISIONS)
+    _among("--kv-dtype", kv_dtype or "bf16", KV_DTYPES)
+    defaults = {} if kv_dtype else {"kv dtype": "bf16"}
+    changes = _by_root(sets)
+    for name, value in (("max_num_seqs", max_num_seqs), ("token_budget", token_budget)):
+        if value is not None:
+            changes["software"].append(f"scheduler.{name}={value}")
+    the_system = _loaded(system, System, changes["system"])
+    the_model = _loaded(model, Model, changes["model"])
+    the_software = _loaded(software, Software, changes["software"])
+    the_plan = parse_plan(plan, changes["plan"]) if isinstance(plan, str) else plan
+    placement = place(the_system, the_model, the_plan, the_software.scheduler, precision, kv_dtype or "bf16")
+    machine = Machine.of(the_system.accelerator, the_software, "in-model")
+    if precision not in machine.tensor:
+        raise bad("--precision", f"'{precision}' on {machine.accelerator}", "one of " + ", ".join(machine.tensor))
+    costs = CostTables.of(machine, the_model, placement, the_software, precision)
+    defaults |= _scheduler_defaults(the_software, max_num_seqs, token_budget)
+    return Deployment(the_system, the_model, the_plan, the_software, precision, kv_dtype or "bf16", placement, machine,
+                      costs, defaults)  # fmt: skip
+
+
+def parse_plan(text: str, sets: Iterable[str] = ()) -> Plan:
+    """A plan written "tp=8,dp=2", or the name of a plan file."""
+    if text and "=" not in text:
+        return _loaded(text, Plan, list(sets))
+    values: dict[str, Any] = {}
+    for part in [*text.split(","), *sets] if text else list(sets):
+        name, _, count = part.strip().partition("=")
+        if name not in Plan.model_fields or name in ("source", "status", "id", "name", "doc") or not count.isdecimal():
+            raise bad("--plan", repr(part), "tp=COUNT, dp=COUNT, pp=COUNT or ep=COUNT, joined by commas", "e.g. tp=8")
+        if not 1 <= int(count) <= 1 << 20 or name in values:
+            raise bad("--plan", repr(part), f"each degree once, from 1 to {1 << 20}")
+        values[name] = int(count)
+    return Plan(**values)
+
+
+def _loaded(what: str | Kind, cls: type[Kind], sets: list[str]) -> Kind:
+    if isinstance(what, str):
+        found = load(what, cls.kind, sets)
+        assert isinstance(found, cls)
+        return found
+    if sets:
+        cure = "override while loading: hwsim.load(name, sets=[...])"
+        raise bad("sets", ", ".join(sets), f"a {cls.kind} given by name", cure)
+    return what
+
+
+def _by_root(sets: Sequence[str]) -> dict[str, list[str]]:
+    changes: dict[str, list[str]] = {root: [] for root in ROOTS}
+    for text in sets:
+        root, dot, rest = text.partition(".")
+        if root not in ROOTS or not dot:
+            raise bad("--set", repr(text), "a path that starts at " + ", ".join(ROOTS),
+                      "e.g. system.accelerator.clocks.core='1.5 GHz'")  # fmt: skip
+        changes[root].append(rest)
+    return changes
+
+
+def _among(option: str, value: str, allowed: Iterable[str]) -> None:
+    if value not in allowed:
+        raise bad(option, repr(value), "one of " + ", ".join(allowed))
+
+
+def _scheduler_defaults(software: Software, max_num_seqs: int | None, token_budget: int | None) -> dict[str, str]:
+    scheduler = software.scheduler
+    defaults = {
+        "block": f"{scheduler.block_tokens} tokens",
+        "memory fraction": f"{float(scheduler.memory_fraction):.2f}",
+        "scheduler": f"{scheduler.kind}, {scheduler.async_depth} steps in flight, reserve {scheduler.reserve}",
+    }
+    if max_num_seqs is None:
+        defaults["max num seqs"] = str(scheduler.max_num_seqs)
+    if token_budget is None:
+        defaults["token budget"] = str(scheduler.token_budget)
+    return defaults

@@ -1,0 +1,102 @@
+"""Cost surfaces: exact on the grid, linear between, the same whatever was asked before."""
+
+import doctest
+
+import numpy as np
+import pytest
+
+from hwsim.operators import surface
+from hwsim.operators.surface import COLUMNS, MISSING, TIME, Surface, grid, stairs
+
+
+def counted(function):
+    """A sampler that remembers what it was asked."""
+    asked = []
+
+    def sampler(questions):
+        asked.extend(map(tuple, questions))
+        rows = np.zeros((len(questions), len(COLUMNS)), np.int64)
+        rows[:, TIME] = function(*questions.T)
+        rows[:, 1] = 3 * rows[:, TIME]
+        return rows
+
+    sampler.asked = asked
+    return sampler
+
+
+def plane(x, y):
+    return 1000 + 7 * x + 13 * y
+
+
+def make(function=plane):
+    return Surface("test", [stairs(1, 16, 64, 200), grid(0, 4, 50, ratio=4)], counted(function))
+
+
+def test_grids_hold_both_ends_and_every_integer_up_to_the_exact_part():
+    assert not doctest.testmod(surface).failed
+    points = grid(1, 64, 5000)
+    assert points[0] == 1 and points[-1] == 5000 and list(points[:64]) == list(range(1, 65))
+    assert np.all(np.diff(points[64:-1]) <= points[64:-2] // 32 + 1)
+
+
+def test_a_grid_point_is_its_own_sample_and_asks_for_no_other():
+    made = make()
+    assert made.ask(np.array([[17, 3]]))[0, TIME] == plane(17, 3)
+    assert made.sampler.asked == [(17, 3)]
+
+
+def test_a_plane_is_interpolated_exactly():
+    made = make()
+    questions = np.stack(np.meshgrid(np.arange(1, 201), np.arange(0, 51)), -1).reshape(-1, 2)
+    assert np.array_equal(made.ask(questions)[:, TIME], plane(*questions.T))
+
+
+def test_every_column_is_interpolated_and_rounded_up():
+    made = make(lambda x, y: (x * x + y) % 97)
+    row = made.ask(np.array([[150, 33]]))[0]
+    assert row[TIME] * 3 >= row[1] > 0 and row[1] <= 3 * row[TIME]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_answer_does_not_depend_on_what_was_asked_before(seed):
+    rng = np.random.default_rng(seed)
+    questions = np.stack([rng.integers(1, 201, 60), rng.integers(0, 51, 60)], 1)
+    whole = make(lambda x, y: (x * 31 + y * 17) % 1009)
+    alone = [make(lambda x, y: (x * 31 + y * 17) % 1009).ask(question[None])[0] for question in questions[:10]]
+    shuffled = rng.permutation(60)
+    answers = np.empty((60, len(COLUMNS)), np.int64)
+    for i in shuffled:
+        answers[i] = whole.ask(questions[i : i + 1])[0]
+    assert np.array_equal(answers[:10], alone)
+    assert np.array_equal(answers, make(lambda x, y: (x * 31 + y * 17) % 1009).ask(questions))
+
+
+def test_filling_a_block_changes_no_answer():
+    made, other = make(), make()
+    made.fill_blocks(np.array([40]), (4, 2))
+    assert made.known == 8 and len(set(made.sampler.asked)) == 8
+    questions = np.array([[20, 10], [199, 49]])
+    assert np.array_equal(made.ask(questions), other.ask(questions))
+
+
+def test_a_rational_question_lies_between_its_neighbours():
+    made = make()
+    answer = made.ask(np.array([[17, 10]]), den=np.array([4]))[0, TIME]
+    assert answer == -(-(1000 * 4 + 7 * 17 * 4 + 13 * 10) // 4)
+
+
+def test_use_of_the_points_adds_up_however_the_run_is_cut():
+    rng = np.random.default_rng(1)
+    made = make()
+    questions = np.stack([rng.integers(1, 201, 100), rng.integers(0, 51, 100)], 1)
+    whole = made.spread(questions)
+    parts = made.spread(questions[:37]) + made.spread(questions[37:])
+    assert np.array_equal(whole, parts)
+    assert 100 - 100 * 4 / 2**20 <= whole.sum() / 2**20 <= 100
+
+
+def test_times_and_samples_are_the_same_numbers():
+    made = make()
+    made.fill(np.array([0, 5, 77]))
+    assert np.array_equal(made.times.ravel(), made.samples[:, TIME])
+    assert np.count_nonzero(made.times != MISSING) == 3
