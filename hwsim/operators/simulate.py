@@ -161,9 +161,8 @@ def _run(
         result.choice[row] = mapper.describe(chosen, int(candidate))
 
 
-def _gap(machine: Machine, mapper: Any, dims: Mapping[str, np.ndarray], dtype: str) -> np.ndarray:
-    """An operator's share of the gap of a replay, ps, rounded up."""
-    weights = (
-        mapper.weight_bytes(dims, dtype) if hasattr(mapper, "weight_bytes") else np.ones_like(next(iter(dims.values())))
-    )
-    return -(-machine.timing.gap_ps // machine.timing.copies(weights))
+def _gap(machine: Machine, mapper: Any, dims: Mapping[str, np.ndarray], dtype: str) -> np.ndarray | int:
+    """An operator's share of the gap of a replay, ps, rounded up; 0 where a library's launch was measured with it."""
+    if not hasattr(mapper, "weight_bytes"):
+        return 0
+    return -(-machine.timing.gap_ps // machine.timing.copies(mapper.weight_bytes(dims, dtype)))

@@ -60,8 +60,8 @@ def _group(g: int, machine: Machine, work: Work, cores: np.ndarray, last: np.nda
         f"port.read.{g}": [work.step_bytes * each for each in (work.resident, work.resident, busy, busy)],
         f"flops.{g}": [work.step_flops * work.resident, work.step_flops * busy],
         f"end.{g}": [np.ones_like(last)],
-        f"port.exposed.{g}": [result * each * machine.exposed_1024 // 1024 for each in (work.resident, busy)],
-        f"port.hidden.{g}": [result * each * hidden // 1024 for each in (work.resident, busy)],
+        f"exposed.{g}": [result * each * machine.exposed_1024 // 1024 for each in (work.resident, busy)],
+        f"hidden.{g}": [result * each * hidden // 1024 for each in (work.resident, busy)],
         f"l2.write.{g}": list(_waves(work.write_bytes, cores * work.resident, last, work)),
         f"hbm.write.{g}": list(_waves(work.hbm_write, cores * work.resident, last, work)),
     }

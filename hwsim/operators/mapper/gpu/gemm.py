@@ -58,6 +58,7 @@ def programs(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str, chose
         "hbm": (machine.hbm_rate, machine.hbm_latency),
         "l2": (machine.l2_rate, max(machine.l2_latency, 1)),
         "port": (machine.port, 0),
+        "out": (machine.port, 0),
         "tensor": (machine.tensor[dtype], 0),
     }
     return [

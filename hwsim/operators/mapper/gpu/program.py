@@ -1,28 +1,28 @@
 """The GEMM program of a GPU: one template for every tile, split, shape and chip; only values, rates and cells differ.
 
 Equal SMs are folded into groups: a group's queues are those of one of its SMs, and on what all SMs share its amounts
-are
-those of all its SMs together. The queues:
+are those of all its SMs together. The queues:
 
-    fill        the launch, then HBM -> L2, wave by wave and stage by stage, as far ahead as the copy pipeline is deep
+    fill        the launch, then HBM -> L2 by waves and stages, as far ahead as the copy pipeline is deep
     load g      L2 -> fill port of an SM, into a free stage
-    multiply g  tensor unit on a full stage; at the end of a wave its fill and drain, and what of the epilogue nothing
-    hides
-    store g     the result through the port to L2, and what does not stay in L2 to HBM
+    multiply g  tensor unit on a full stage; at the end of a wave its fill and drain, and the exposed part of the
+    epilogue
+    store g     the result out of the SM to L2, and what does not stay in L2 to HBM
     finish      cores that finish late; barrier and reduction of a split inner dimension
 
-Waves have equal amounts but for the last one, stages but for the last one, which also carries the remainder: byte
-counts
-of HBM and L2 are exact. An SM of a group holds `resident` tiles at a time; they are one command here.
+Waves have equal amounts but for the last one, stages but for the last one, which also carries the remainder: the bytes
+of HBM and L2 are exact. An SM of a group holds `resident` tiles at a time; together they are one command here.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 
-from hwsim.operators.program import Loop, Resource, Template, TemplateBuilder
+from hwsim.operators.program import Cell, Counter, Loop, Resource, Template, TemplateBuilder
+from hwsim.operators.template import Wait
 
-EDGES = 4  # columns of an amount per stage: (not last, last stage) of a wave, then of the last wave
+EDGES = 4  # columns of an amount per stage: (not the last, the last stage) of a wave, then of the last wave
 
 
 @cache
@@ -31,31 +31,46 @@ def template(groups: int) -> Template:
     return _Gemm(groups).build()
 
 
+@dataclass(frozen=True)
+class _Group:
+    """What the queues of one group share: its SM's private units, its counters and how many SMs it stands for."""
+
+    number: int
+    port: Resource
+    out: Resource
+    tensor: Resource
+    full: Counter  # stages filled
+    empty: Counter  # stages read by the tensor unit
+    tile: Counter  # tiles multiplied
+    kept: Counter  # tiles stored
+    cores: Cell
+
+
 class _Gemm:
-    """What the queues of the template share while it is written."""
+    """Writes the template queue by queue."""
 
     def __init__(self, groups: int) -> None:
-        self.groups = groups
         self.b = b = TemplateBuilder(f"gpu-gemm-g{groups}")
         self.launch, self.sync = b.resource("launch", bound="launch"), b.resource("sync", bound="sync")
         self.hbm, self.l2 = b.resource("hbm", bound="hbm"), b.resource("l2", bound="l2")
-        self.units = [
-            (
-                b.resource(f"port.{g}", bound="sram", per_core=True),
-                b.resource(f"tensor.{g}", bound="tensor", per_core=True),
-            )
-            for g in range(groups)
-        ]
         self.full, self.free, self.stored = b.counter("l2.full"), b.counter("l2.free"), b.counter("stored")
         self.waves, self.steps = b.slot("waves"), b.slot("steps")
-        self.stages = b.cell("1 - stages")
-        self.ahead = b.cell("groups x (1 - stages)")
+        self.stages, self.ahead = b.cell("1 - stages"), b.cell("groups x (1 - stages)")
         self.next_tile, self.drain = b.cell("next tile"), b.cell("drain")
+        self.groups = [self._group(g) for g in range(groups)]
+
+    def _group(self, g: int) -> _Group:
+        bounds = {"port": "sram", "out": "sram", "tensor": "tensor"}
+        units = {name: self.b.resource(f"{name}.{g}", bound=bound, per_core=True) for name, bound in bounds.items()}
+        counters = {name: self.b.counter(f"{name}.{g}") for name in ("full", "empty", "tile", "kept")}
+        return _Group(g, **units, **counters, cores=self.b.cell(f"cores.{g}"))
 
     def build(self) -> Template:
         self.fill()
-        for g, (port, tensor) in enumerate(self.units):
-            self.group(g, port, tensor)
+        for group in self.groups:
+            self.load(group)
+            self.multiply(group)
+            self.store(group)
         self.finish()
         return self.b.build()
 
@@ -63,52 +78,41 @@ class _Gemm:
         q = self.b.queue("fill")
         q.run(self.launch, self.b.slot("launch"), sync=True)
         with q.loop(self.waves, pace=True) as wave, q.loop(self.steps, pace=True) as step:
-            q.run(
-                self.hbm,
-                self.b.slot("hbm.read", EDGES),
-                wait=[(self.free, self.ahead, self.groups)],
-                done=self.full,
-                vary=edges(wave, step),
-                unit="B",
-            )
+            wait = [(self.free, self.ahead, len(self.groups))]
+            q.run(self.hbm, self.b.slot("hbm.read", EDGES), wait=wait, done=self.full, vary=edges(wave, step), unit="B")
 
-    def group(self, g: int, port: Resource, tensor: Resource) -> None:
-        """Load, multiply and store queues of group g."""
-        b = self.b
-        full, empty, done, kept = (b.counter(f"{name}.{g}") for name in ("full", "empty", "tile", "kept"))
-        cores = b.cell(f"cores.{g}")
-        q = b.queue(f"load.{g}", mult=cores)
+    def load(self, of: _Group) -> None:
+        read, fill = (self.b.slot(f"{name}.{of.number}", EDGES) for name in ("l2.read", "port.read"))
+        q = self.b.queue(f"load.{of.number}", mult=of.cores)
         with q.loop(self.waves) as wave:
-            q.run(None, wait=[(done, self.next_tile)])
+            q.run(None, wait=[(of.tile, self.next_tile)])
             with q.loop(self.steps) as step:
-                q.run(
-                    self.l2,
-                    b.slot(f"l2.read.{g}", EDGES),
-                    wait=[(self.full, 1), (empty, self.stages)],
-                    freed=self.free,
-                    vary=edges(wave, step),
-                    unit="B",
-                    then=[(port, b.slot(f"port.read.{g}", EDGES), {"done": full, "unit": "B"})],
-                )
+                wait: list[Wait] = [(self.full, 1), (of.empty, self.stages)]
+                hop = (of.port, fill, {"done": of.full, "unit": "B"})
+                q.run(self.l2, read, wait=wait, freed=self.free, vary=edges(wave, step), unit="B", then=[hop])
 
-        q = b.queue(f"multiply.{g}", mult=cores)
+    def multiply(self, of: _Group) -> None:
+        flops, exposed = (self.b.slot(f"{name}.{of.number}", 2) for name in ("flops", "exposed"))
+        q = self.b.queue(f"multiply.{of.number}", mult=of.cores)
         with q.loop(self.waves) as wave:
-            q.run(None, wait=[(kept, -1)])  # two accumulators: the tile before last is stored
+            last = [(wave, "last", 1)]
+            q.run(None, wait=[(of.kept, -1)])  # two sets of accumulators: the tile before the last one is stored
             with q.loop(self.steps):
-                q.run(
-                    tensor, b.slot(f"flops.{g}", 2), wait=[(full, 1)], done=empty, vary=[(wave, "last", 1)], unit="FLOP"
-                )
-            q.run(tensor, b.slot(f"end.{g}"), delay=self.drain, sync=True)
-            q.run(port, b.slot(f"port.exposed.{g}", 2), vary=[(wave, "last", 1)], sync=True, unit="B")
-            q.run(None, done=done)
+                q.run(of.tensor, flops, wait=[(of.full, 1)], done=of.empty, vary=last, unit="FLOP")
+            q.run(of.tensor, self.b.slot(f"end.{of.number}"), delay=self.drain, sync=True)
+            q.run(of.out, exposed, vary=last, sync=True, unit="B")
+            q.run(None, done=of.tile)
 
-        q = b.queue(f"store.{g}", mult=cores)
+    def store(self, of: _Group) -> None:
+        hidden, write, back = (self.b.slot(f"{name}.{of.number}", 2) for name in ("hidden", "l2.write", "hbm.write"))
+        q = self.b.queue(f"store.{of.number}", mult=of.cores)
         with q.loop(self.waves) as wave:
-            q.run(port, b.slot(f"port.hidden.{g}", 2), wait=[(done, 1)], vary=[(wave, "last", 1)], sync=True, unit="B")
-            q.run(self.l2, b.slot(f"l2.write.{g}", 2), vary=[(wave, "last", 1)], sync=True, unit="B")
-            q.run(None, done=kept)
+            last = [(wave, "last", 1)]
+            q.run(of.out, hidden, wait=[(of.tile, 1)], vary=last, sync=True, unit="B")
+            q.run(self.l2, write, vary=last, sync=True, unit="B")
+            q.run(None, done=of.kept)
             q.run(None, done=self.stored)
-            q.run(self.hbm, b.slot(f"hbm.write.{g}", 2), vary=[(wave, "last", 1)], unit="B")
+            q.run(self.hbm, back, vary=last, unit="B")
 
     def finish(self) -> None:
         q = self.b.queue("finish")

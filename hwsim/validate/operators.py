@@ -1,0 +1,176 @@
+"""Operators against measured kernels: times of graph replays, compared kind by kind, chip by chip, stack by stack.
+
+The measured tables are NVIDIA aiconfigurator's (Apache-2.0); each `Source` says how one file's columns become the
+dimensions of an operator. Errors are |simulated - measured| / measured, as median and 90th percentile, with the
+median of the signed error.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hwsim.errors import bad
+from hwsim.operators.machine import Machine
+from hwsim.operators.operator import DTYPES
+from hwsim.operators.simulate import MAPPERS, simulate
+
+PROTOCOL = "graph-replay"
+CHIPS: Mapping[str, str] = {"a100_sxm": "a100-sxm", "h100_sxm": "h100-sxm", "b200_sxm": "b200-sxm", "l40s": "l40s"}
+STACKS: Mapping[str, str] = {"VLLM": "vllm", "TRTLLM": "trtllm"}
+MEASURED_DTYPES: Mapping[str, str] = {
+    "bfloat16": "bf16",
+    "half": "fp16",
+    "float16": "fp16",
+    "fp8": "fp8",
+    "nvfp4": "nvfp4",
+}
+
+Row = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Source:
+    """How a measured file becomes operators.
+
+    Attributes
+    ----------
+    file : str
+        Name in the folder of measured data.
+    dtype : str
+        Column of the operands' dtype.
+    kind : callable
+        Kind of operator of a row.
+    dims : mapping of str to callable
+        Each dimension from a row; a name of a dtype is a dimension too.
+    """
+
+    file: str
+    dtype: str
+    kind: Callable[[Row], str]
+    dims: Mapping[str, Callable[[Row], int]]
+
+
+def _whole(column: str) -> Callable[[Row], int]:
+    return lambda row: int(row[column])
+
+
+def _dtype(column: str) -> Callable[[Row], int]:
+    return lambda row: DTYPES.index(MEASURED_DTYPES[row[column]])
+
+
+_HEADS = {
+    "batch": _whole("batch_size"),
+    "heads": _whole("num_heads"),
+    "kv_heads": _whole("num_key_value_heads"),
+    "head_dim": _whole("head_dim"),
+    "window": _whole("window_size"),
+    "kv_dtype": _dtype("kv_cache_dtype"),
+}
+
+SOURCES: Mapping[str, Source] = {
+    "gemm": Source("gemm.csv", "gemm_dtype", lambda row: "gemm", {name: _whole(name) for name in ("m", "n", "k")}),
+    "attention_prefill": Source(
+        "attention_prefill.csv",
+        "attn_dtype",
+        lambda row: "attention_prefill",
+        {**_HEADS, "q_len": _whole("isl"), "kv_len": lambda row: int(row["isl"]) + int(row["step"])},
+    ),
+    "attention_decode": Source(
+        "attention_decode.csv", "attn_dtype", lambda row: "attention_decode", {**_HEADS, "kv_len": _whole("kv_len")}
+    ),
+    "nccl": Source(
+        "nccl.csv",
+        "nccl_dtype",
+        lambda row: str(row["op_name"]),
+        {"devices": _whole("num_gpus"), "bytes": lambda row: 2 * int(row["message_size"])},
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """Errors of one kind, chip, stack and dtype."""
+
+    kind: str
+    chip: str
+    software: str
+    dtype: str
+    count: int
+    median: float
+    p90: float
+    bias: float
+
+
+Group = tuple[str, str, str, str]  # kind, chip, stack, dtype
+
+
+def compare(folder: Path, name: str, dtypes: tuple[str, ...] = ("bf16",)) -> dict[Group, np.ndarray]:
+    """Signed relative errors of a source, float64 per group; kinds without a mapper yet are left out.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the measured files.
+    name : str
+        A key of SOURCES.
+    dtypes : tuple of str
+        Which operand dtypes to run.
+    """
+    source = SOURCES[name]
+    errors = {}
+    for group, rows in _grouped(folder / source.file, source, dtypes).items():
+        kind, chip, stack, dtype = group
+        machine = Machine.of(chip, stack, PROTOCOL)
+        if (machine.class_, kind) not in MAPPERS:
+            continue
+        dims = {dim: np.array([of(row) for row in rows], np.int64) for dim, of in source.dims.items()}
+        measured = np.array([float(row["latency_ms"]) for row in rows]) * 1e9
+        result = simulate(machine, kind, dims, dtype)
+        able = result.time_ps >= 0
+        errors[group] = result.time_ps[able] / measured[able] - 1
+    return errors
+
+
+def _grouped(path: Path, source: Source, dtypes: tuple[str, ...]) -> dict[Group, list[Row]]:
+    if not path.is_file():
+        raise bad(str(path), "no such file", "a folder with the measured tables", "name it with --measured")
+    groups: dict[Group, list[Row]] = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            chip, stack = CHIPS.get(row["system"]), STACKS.get(row["framework"])
+            dtype = MEASURED_DTYPES.get(row[source.dtype])
+            if chip and stack and dtype in dtypes:
+                groups.setdefault((source.kind(row), chip, stack, dtype), []).append(row)
+    return groups
+
+
+def lines(errors: Mapping[Group, np.ndarray]) -> Iterator[Line]:
+    """A line for each group, and one for each chip over its stacks."""
+    chips: dict[Group, list[np.ndarray]] = {}
+    for (kind, chip, stack, dtype), error in errors.items():
+        chips.setdefault((kind, chip, "all", dtype), []).append(error)
+        yield _line((kind, chip, stack, dtype), error)
+    for group, parts in chips.items():
+        yield _line(group, np.concatenate(parts))
+
+
+def _line(group: Group, error: np.ndarray) -> Line:
+    size = np.abs(error)
+    return Line(*group, len(error), float(np.median(size)), float(np.quantile(size, 0.9)), float(np.median(error)))
+
+
+def table(found: list[Line]) -> str:
+    """Lines as a table, errors in percent."""
+    head = f"{'operator':<18} {'chip':<14} {'software':<8} {'dtype':<6} {'rows':>6} {'median %':>9}"
+    head += f" {'p90 %':>7} {'bias %':>7}"
+    body = [
+        f"{line.kind:<18} {line.chip:<14} {line.software:<8} {line.dtype:<6} {line.count:>6} "
+        f"{100 * line.median:>9.1f} {100 * line.p90:>7.1f} {100 * line.bias:>+7.1f}"
+        for line in sorted(found, key=lambda one: (one.kind, one.dtype, one.chip, one.software == "all", one.software))
+    ]
+    return "\n".join([head, *body])
