@@ -17,6 +17,9 @@ dev: $(VENV)/.ready  ## environment and build; builds again only what changed
 test: dev
 	$(BIN)/pytest
 
+fidelity: dev  ## simulated against measured kernels, as far as ../shared has them
+	$(BIN)/hwsim validate operators --measured ../shared/measured
+
 clean:
 	rm -rf build dist site .venv .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info
 	find . -name '*.so' -path './hwsim/*' -delete

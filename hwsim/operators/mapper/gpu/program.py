@@ -60,10 +60,18 @@ class _Gemm:
         self.groups = [self._group(g) for g in range(groups)]
 
     def _group(self, g: int) -> _Group:
-        bounds = {"port": "sram", "out": "sram", "tensor": "tensor"}
-        units = {name: self.b.resource(f"{name}.{g}", bound=bound, per_core=True) for name, bound in bounds.items()}
-        counters = {name: self.b.counter(f"{name}.{g}") for name in ("full", "empty", "tile", "kept")}
-        return _Group(g, **units, **counters, cores=self.b.cell(f"cores.{g}"))
+        b = self.b
+        return _Group(
+            number=g,
+            port=b.resource(f"port.{g}", bound="sram", per_core=True),
+            out=b.resource(f"out.{g}", bound="sram", per_core=True),
+            tensor=b.resource(f"tensor.{g}", bound="tensor", per_core=True),
+            full=b.counter(f"full.{g}"),
+            empty=b.counter(f"empty.{g}"),
+            tile=b.counter(f"tile.{g}"),
+            kept=b.counter(f"kept.{g}"),
+            cores=b.cell(f"cores.{g}"),
+        )
 
     def build(self) -> Template:
         self.fill()
