@@ -106,12 +106,14 @@ def _missing(tree: Tree, loc: Path, cls: type[Description]) -> Fault:
     return Fault(mark.key_place, "nothing", expected, "", dotted(loc), source_line(mark, key=True))
 
 
-def without_source(tree: Tree) -> Iterator[Fault]:
-    """A fault for the first number of each block that states neither source nor status."""
+def without_source(tree: Tree, wrong: set[str]) -> Iterator[Fault]:
+    """A fault for the first number of each block that lacks source or status, paths already `wrong` left out."""
     seen: set[Path] = set()
     for path, value in tree.leaves():
         mark = tree.mark(path)
-        if path[-1] in PROSE or (mark.source and mark.status) or not is_number(value) or path[:-1] in seen:
+        if path[-1] in PROSE or (mark.source and mark.status) or not is_number(value):
+            continue
+        if path[:-1] in seen or dotted(path) in wrong:
             continue
         seen.add(path[:-1])
         lacking = " and ".join(word for word, text in (("source", mark.source), ("status", mark.status)) if not text)
@@ -127,16 +129,17 @@ def is_number(value: object) -> bool:
 
 
 def distinct(faults: list[Fault]) -> list[Fault]:
-    """Faults in the order of the file, without those below a path that has one already."""
+    """Faults in the order of the file, without those that follow from another at the same place or above."""
     kept: list[Fault] = []
     for fault in faults:
-        if not any(_covers(other.path, fault.path) for other in kept):
+        if not any(_covers(other, fault) for other in kept):
             kept.append(fault)
     return sorted(kept, key=_place)
 
 
-def _covers(path: str, other: str) -> bool:
-    return bool(path) and (other == path or other.startswith((f"{path}.", f"{path}[")))
+def _covers(known: Fault, other: Fault) -> bool:
+    same = known.path == other.path and known.where == other.where
+    return bool(known.path) and (same or other.path.startswith((f"{known.path}.", f"{known.path}[")))
 
 
 def _place(fault: Fault) -> tuple[str, int, int]:

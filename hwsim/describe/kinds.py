@@ -23,7 +23,7 @@ def class_of(kind: str) -> type[Description]:
 
 @cache
 def references(kind: str) -> dict[Path, str]:
-    """Where a kind names other descriptions: path (`*` = any key) -> their kind."""
+    """Where a kind, and what it refers to, names other descriptions: path (`*` = any key) -> their kind."""
     return dict(_references(class_of(kind), ()))
 
 
@@ -33,6 +33,7 @@ def _references(block: type[Block], at: Path) -> Iterator[tuple[Path, str]]:
         kinds = [item.kind for item in field.metadata if isinstance(item, Reference)]
         if kinds:
             yield path, kinds[0]
+            yield from _references(class_of(kinds[0]), path)
         else:
             for inner, keyed in blocks_in(field.annotation):
                 yield from _references(inner, (*path, "*") if keyed else path)

@@ -116,7 +116,7 @@ def build(kind: str, tree: Tree) -> Description:
     except ValidationError as error:
         found += faults.of_validation(error, cls, tree)
     if cls.needs_source:
-        found += faults.without_source(tree)
+        found += faults.without_source(tree, {fault.path for fault in found})
     if found or built is None:
         raise InputError(faults.distinct(found))
     built._tree = tree

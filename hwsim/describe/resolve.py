@@ -290,7 +290,10 @@ def _check_path(tree: Tree, path: Path, text: str) -> None:
             raise bad(f"--set {text}", f"'{step}'", f"one of {known}", cure, path=dotted(path[: index + 1]))
         value = inside[step]
     if not isinstance(value, dict | list) or (isinstance(value, list) and not _index_in(value, path[-1])):
-        raise bad(f"--set {text}", f"'{path[-1]}'", f"a field inside {dotted(path[:-1])}", path=dotted(path))
+        what = "no block" if not isinstance(value, list) else f"a list of {len(value)}"
+        raise bad(
+            f"--set {text}", f"'{path[-1]}'", f"a field that exists: {dotted(path[:-1])} is {what}", path=dotted(path)
+        )
 
 
 def _index_in(value: list[Any], step: object) -> bool:

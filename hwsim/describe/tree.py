@@ -118,6 +118,7 @@ def read(text: str, where: str) -> Tree:
     """
     node = _compose(text, where)
     reader = _Reader(where)
+    reader.marks[()] = Mark(where, 1, 1)
     value = None if node is None else reader.value(node, (), Mark(where))
     lines = text.splitlines()
     tree = Tree(value, reader.marks)
