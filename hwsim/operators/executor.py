@@ -118,6 +118,14 @@ def run_one(
     return Single(int(out.end[0]), int(out.status[0]), parts, out.busy[0], out.passes[0], records)
 
 
+def arena_after(bound: Bound, program: int) -> Arena:
+    """This thread's arena as one program leaves it."""
+    only = bound.only(program)
+    arena = _arena(bound.template)
+    arena.run_range(only, _outcome(only), 0, 1, True, DEFAULT_BUDGET, np.zeros(1, np.int32))
+    return arena
+
+
 def _outcome(bound: Bound) -> Outcome:
     count, t = len(bound), bound.template
     return Outcome(

@@ -4,10 +4,26 @@ The engine that runs them is hwsim/_core/engine.pyx; rows.pxd describes the tabl
 """
 
 from hwsim.operators.binding import LAW_DTYPE, RESOURCE_DTYPE, Bound, bind
-from hwsim.operators.executor import Outcome, run_many
+from hwsim.operators.deadlock import explain_deadlock
+from hwsim.operators.executor import Outcome, Single, run_many, run_one
 from hwsim.operators.template import Cell, Counter, Law, Loop, Resource, Slot, Template, TemplateBuilder
 
 __all__ = [
-    "LAW_DTYPE", "RESOURCE_DTYPE", "Bound", "Cell", "Counter", "Law", "Loop", "Outcome", "Resource", "Slot", "Template",
-    "TemplateBuilder", "bind", "run_many",
-]  # fmt: skip
+    "LAW_DTYPE",
+    "RESOURCE_DTYPE",
+    "Bound",
+    "Cell",
+    "Counter",
+    "Law",
+    "Loop",
+    "Outcome",
+    "Resource",
+    "Single",
+    "Slot",
+    "Template",
+    "TemplateBuilder",
+    "bind",
+    "explain_deadlock",
+    "run_many",
+    "run_one",
+]
