@@ -18,6 +18,7 @@ class Ring(Block):
     start: Seconds = Field(description="set-up beyond the launch")
     step: Seconds = Field(description="fixed part of a step; never below the link's latency")
     copy_: Factor = Field(alias="copy", description="local copy of the own chunk, as a share of the chunk at that rate")
+    wire: Count = Field(1, description="bytes on a host path per byte (LL sends a flag with each word)")
 
 
 class Exchange(Block):
@@ -26,6 +27,7 @@ class Exchange(Block):
     rate: Ratio = Field(description="share of the links' published rate that the parts move at")
     start: Seconds = Field(description="set-up beyond the launch, first byte included")
     copy_: Factor = Field(alias="copy", description="local copy of the own part, as a share of the part at that rate")
+    wire: Count = Field(1, description="bytes on a host path per byte (LL sends a flag with each word)")
 
 
 class Kernel(Block):

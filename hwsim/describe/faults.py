@@ -53,7 +53,7 @@ def _fault(item: ErrorDetails, cls: type[Description], tree: Tree) -> Fault:
     expected = expected.format(**{key: str(value) for key, value in context.items()}) if "{" in expected else expected
     in_key = "[key]" in item["loc"]
     got = repr(loc[-1]) if in_key else _shown(tree, loc, item["input"])
-    return _at(tree, loc, got, expected, _cure(item, expected), key=in_key)
+    return _at(tree, loc, got, expected, _cure(item, expected), key=in_key or item["input"] is None)
 
 
 def _shown(tree: Tree, path: Path, value: Any) -> str:
@@ -64,7 +64,9 @@ def _shown(tree: Tree, path: Path, value: Any) -> str:
         return "a list"
     mark = tree.marks.get(path)
     text = mark.raw if mark and mark.raw else str(value)
-    return repr(text) if isinstance(value, str) else text or "nothing"
+    if value is None:
+        return "nothing"
+    return repr(text) if isinstance(value, str) else text
 
 
 def _cure(item: ErrorDetails, expected: str) -> str:

@@ -32,6 +32,7 @@ FOLDERS: dict[str, str] = {
 ALIASES: dict[tuple[str, str], str] = {
     ("software", "vllm"): "vllm-0.19",
     ("software", "trtllm"): "trtllm-1.3",
+    ("software", "nccl"): "nccl-2.29",
     ("model", "mistral-7b"): "mistral-7b-v0.1",
 }
 
@@ -68,6 +69,11 @@ def check_kind(kind: str, where: str = "kind") -> str:
         near = difflib.get_close_matches(kind, FOLDERS, n=1)
         raise bad(where, repr(kind), f"one of {', '.join(FOLDERS)}", f"did you mean '{near[0]}'?" if near else "")
     return kind
+
+
+def a(kind: str) -> str:
+    """A kind with its article."""
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
 
 
 def similar(name: str, kind: str | None) -> str:

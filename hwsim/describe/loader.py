@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from hwsim.describe import faults, library
 from hwsim.describe.block import Description
 from hwsim.describe.kinds import class_of, inside
+from hwsim.describe.library import a
 from hwsim.describe.resolve import apply_sets, copy, expand, from_file, from_name, read_file
 from hwsim.describe.tree import Mark, Path, Tree, leaves
 from hwsim.errors import InputError, bad
@@ -71,7 +72,7 @@ def find(name: str, kind: str | None = None) -> tuple[str, Tree]:
         tree = _by_name(name, each, bool(kind))
         if tree is not None:
             return each, tree
-    expected = f"the name of a {kind or 'description'}"
+    expected = f"the name of {a(kind or 'description')}"
     raise bad(repr(name), "no such description", expected, library.similar(name, kind))
 
 
@@ -89,7 +90,7 @@ def _find_file(file: File, kind: str | None) -> tuple[str, Tree]:
         from hwsim.describe.huggingface import tree_of_config
 
         if kind not in (None, "model"):
-            raise bad(str(file), "a JSON file", f"a {kind} in YAML", "only models are read from JSON")
+            raise bad(str(file), "a JSON file", f"{a(kind)} in YAML", "only models are read from JSON")
         return "model", tree_of_config(file)
     own = read_file(file)
     stated = own.value.get("kind")
@@ -99,7 +100,7 @@ def _find_file(file: File, kind: str | None) -> tuple[str, Tree]:
         raise bad(f"{file}:1:1", "a file without a kind", expected, "add the line, or say the kind")
     library.check_kind(str(told), own.mark(("kind",)).place if stated else "kind")
     if stated and stated != told:
-        raise bad(own.mark(("kind",)).place, f"'{stated}'", f"a {kind}")
+        raise bad(own.mark(("kind",)).place, f"'{stated}'", a(str(told)))
     tree = from_file(file, str(told))
     return str(told), tree
 

@@ -12,6 +12,7 @@ from typing import Any
 from hwsim.describe import library
 from hwsim.describe.kept import read_kept
 from hwsim.describe.kinds import references
+from hwsim.describe.library import a
 from hwsim.describe.tree import Mark, Path, Tree, dotted, excerpt, read, read_set
 from hwsim.errors import Fault, InputError, bad
 
@@ -110,7 +111,7 @@ def _extended(own: Tree, kind: str, file: File, chain: tuple[str, ...], at: Path
 
 def _parent(name: object, kind: str, file: File, chain: tuple[str, ...], mark: Mark) -> Tree:
     """Complete tree of the description that `extends` names: a name of the same kind, or a file beside this one."""
-    expected = f"the name of a {kind} or a file beside this one"
+    expected = f"the name of {a(kind)} or a file beside this one"
     if not isinstance(name, str):
         raise _at(mark, repr(name), expected)
     beside = file.parent / name
@@ -161,7 +162,7 @@ def _slot(base: Tree, at: Path) -> tuple[Any, Any]:
 def _merge(base: Tree, over: Tree, container: Any, key: Any, at: Path, source: Path, value: Any) -> None:
     present = key in container if isinstance(container, dict) else key < len(container)
     below: Any = container[key] if present else None
-    if isinstance(below, dict) and isinstance(value, dict):
+    if isinstance(below, dict) and isinstance(value, dict) and "extends" not in value:
         for name, item in value.items():
             if item is None:
                 _remove(base, (*at, name))
@@ -223,14 +224,15 @@ def _with_path(fault: Fault, path: Path) -> Fault:
 
 def expand_one(tree: Tree, path: Path, kind: str) -> None:
     """Replace one reference by the tree it names."""
-    value, mark = tree.at(path), tree.mark(path)
+    value = tree.at(path)
     name = value.get("extends") if isinstance(value, dict) else value
+    mark = tree.mark((*path, "extends") if isinstance(value, dict) else path)
     if name is None or (isinstance(value, dict) and "id" in value and "extends" not in value):
         return
     found = from_name(name, kind) if isinstance(name, str) else None
     if found is None:
         cure = library.similar(name, kind) if isinstance(name, str) else ""
-        raise _at(mark, repr(name), f"the name of a {kind}", cure, path=dotted(path))
+        raise _at(mark, repr(name), f"the name of {a(kind)}", cure, path=dotted(path))
     if isinstance(value, dict):
         own = Tree({key: item for key, item in value.items() if key != "extends"}, _below(tree, path))
         merge(found, own)

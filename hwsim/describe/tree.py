@@ -27,6 +27,7 @@ Status = Literal["published", "measured", "calibrated", "derived", "assumed"]
 PROSE = ("name", "doc", "source", "status", "extends")
 # Most nodes of one document: an alias bomb ends here.
 _MOST_NODES = 200_000
+_DEEPEST = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +178,8 @@ class _Reader:
             return scalar(node.value, node.style is None)
         if len(self.marks) > _MOST_NODES:
             raise bad(self.marks[path].place, "aliases that unfold without end", "a description")
+        if len(path) > _DEEPEST:
+            raise bad(self.marks[path].place, f"more than {_DEEPEST} levels", "a description")
         if id(node) in self.open:
             raise bad(self.marks[path].place, "an alias to itself", "a tree of values")
         self.open.add(id(node))

@@ -105,12 +105,13 @@ def laws(accelerator: Accelerator, pattern: Pattern = "sequential") -> dict[str,
     clock, tiers, links = accelerator.clocks.core, accelerator.tiers, accelerator.links
     scale_up = links.scale_up
     units = accelerator.units.tensor.count
+    out, up = link_law(scale_up.link, scale_up.count), link_law(links.host.link, 1)
     found = {
         "sram": (tiers.sram.port * clock, Fraction(0)),
         "l2": (tiers.l2.rate * units * clock, accelerator.generation.timing.l2_latency),
         "hbm": (tiers.hbm.rate * tiers.hbm.efficiency, tiers.hbm.latency),
-        "link": link_service(scale_up.link, scale_up.count),
-        "host": link_service(links.host.link, 1),
+        "link": (out.rate, out.latency),
+        "host": (up.rate, up.latency),
     }
     made = {
         tier: ServiceLaw(tier, "sequential", rate, latency, *_told(accelerator, *_DECIDES[tier]))
@@ -125,9 +126,10 @@ def laws(accelerator: Accelerator, pattern: Pattern = "sequential") -> dict[str,
     }
 
 
-def link_service(link: Link, count: int) -> tuple[Fraction, Fraction]:
-    """Payload bytes per second of `count` links in one direction, and the latency of their first byte."""
-    return link.rate * link.efficiency * count, link.latency
+def link_law(link: Link, count: int) -> ServiceLaw:
+    """Law of `count` links to one side, one direction, as the link's own description states it."""
+    rate = link.rate * link.efficiency * count
+    return ServiceLaw("link", "sequential", rate, link.latency, "assumed", f"{link.id}: {link.source}")
 
 
 def _told(accelerator: Accelerator, *path: str) -> tuple[Status, str]:

@@ -92,9 +92,10 @@ def columns_of(t: Template) -> tuple[np.ndarray, dict[str, np.ndarray]]:
 def dynamic_energy(machine: Machine, dtype: str, flops: np.ndarray, tiers: Mapping[str, np.ndarray]) -> np.ndarray:
     """Picojoules of FLOPs and bytes, int64; a tier without a figure costs nothing."""
     pico = 10**12
+    ways = {"link": machine.chip.links.scale_up.link.energy, "host": machine.chip.links.host.link.energy}
     energy = _times(flops, machine.power.per_flop.get(dtype, Fraction(0)) * pico)
     for tier, amount in tiers.items():
-        energy += _times(amount, machine.power.per_byte.get(tier, Fraction(0)) * pico)
+        energy += _times(amount, (ways.get(tier) or machine.power.per_byte.get(tier, Fraction(0))) * pico)
     return energy
 
 

@@ -88,8 +88,9 @@ class Machine:
         Share, in 1/1024, of a tile's epilogue that the next tile does not hide.
     multicast : bool
         Neighbour tiles share one read of an operand.
-    physics, kernels, power : description blocks
-        Generation, the software's kernels of this generation, power of the accelerator.
+    physics, kernels, power, chip, collectives : descriptions
+        Generation, the software's kernels of this generation, power of the accelerator, the accelerator itself, the
+        software's library of collectives.
     timing : Timing
     key : str
         Hash of all three descriptions.
@@ -125,6 +126,8 @@ class Machine:
     physics: Any = field(repr=False)
     kernels: Any = field(repr=False)
     power: Any = field(repr=False)
+    chip: Any = field(repr=False)
+    collectives: Any = field(repr=False)
 
     @staticmethod
     def of(
@@ -217,6 +220,8 @@ def resolve(chip: Any, stack: Any, how: Any) -> Machine:
         physics=generation,
         kernels=stack.kernels[generation.id],
         power=chip.power,
+        chip=chip,
+        collectives=stack.collectives,
         **{name: cycles_ceil(seconds, Fraction(clock)) for name, seconds in times.items()},
     )
 

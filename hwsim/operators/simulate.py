@@ -24,13 +24,19 @@ BEST = 3  # candidates simulated of each case
 
 # (accelerator class, kind) -> "module" or "module:object" of its mapper. A new class or kind is a line here.
 # A mapper has propose, programs and describe; optionally refuse (reasons per case) and weight_bytes (what a protocol's
-# copies are counted by).
+# copies are counted by) or ALONE (a protocol times it without copies).
 GPU = "hwsim.operators.mapper.gpu"
 MAPPERS: dict[tuple[str, str], str] = {
     ("gpu", "gemm"): f"{GPU}.gemm",
+    ("gpu", "attention_decode"): f"{GPU}.attention_decode",
+    ("gpu", "attention_prefill"): f"{GPU}.attention_prefill",
     **{
         ("gpu", kind): f"{GPU}.elementwise:{kind}"
         for kind in ("norm", "activation", "softmax", "rope", "embed", "sample")
+    },
+    **{
+        ("gpu", kind): f"hwsim.operators.mapper.collective:{kind}"
+        for kind in ("all_reduce", "all_gather", "reduce_scatter", "all_to_all")
     },
 }
 
@@ -163,6 +169,8 @@ def _run(
 
 def _gap(machine: Machine, mapper: Any, dims: Mapping[str, np.ndarray], dtype: str) -> np.ndarray | int:
     """An operator's share of the gap of a replay, ps, rounded up; 0 where a library's launch was measured with it."""
+    if getattr(mapper, "ALONE", False):
+        return machine.timing.gap_ps
     if not hasattr(mapper, "weight_bytes"):
         return 0
     return -(-machine.timing.gap_ps // machine.timing.copies(mapper.weight_bytes(dims, dtype)))

@@ -1,0 +1,76 @@
+"""What attention works on: heads, decoding sequences and prefill chunks of a batch of cases, as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from hwsim.operators.mapper.gpu.attention_library import sixteenths
+
+ACTIVATION = 2  # bytes of a query or output element
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Dimensions that all sequences share, int64[P] each; `kv_width` in 1/16 byte an element of keys and values."""
+
+    heads: np.ndarray
+    kv_heads: np.ndarray
+    head_dim: np.ndarray
+    kv_width: np.ndarray
+
+    @staticmethod
+    def of(dims: Mapping[str, np.ndarray], dtype: str) -> Heads:
+        """From the columns heads, kv_heads, head_dim and kv_dtype of an attention kind."""
+        return Heads(dims["heads"], dims["kv_heads"], dims["head_dim"], sixteenths(dtype, dims["kv_dtype"]))
+
+    def query_output(self, tokens: np.ndarray) -> np.ndarray:
+        """Bytes of the queries, or of the outputs, of `tokens` tokens."""
+        return tokens * self.heads * self.head_dim * ACTIVATION
+
+    def cache(self, keys: np.ndarray) -> np.ndarray:
+        """Bytes of `keys` cached keys with their values."""
+        return -(-keys * self.kv_heads * self.head_dim * 2 * self.kv_width // 16)
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Sequences of every case: `first` int64[P + 1] into `keys` int64[N], each for `count` int64[N] equal ones."""
+
+    first: np.ndarray
+    keys: np.ndarray
+    count: np.ndarray
+
+    @property
+    def case(self) -> np.ndarray:
+        return np.repeat(np.arange(len(self.first) - 1), np.diff(self.first))
+
+    def sum(self, per_sequence: np.ndarray) -> np.ndarray:
+        """Sum over the sequences of a case, int64[P]."""
+        return np.add.reduceat(per_sequence * self.count, self.first[:-1])
+
+    def longest(self) -> np.ndarray:
+        return np.maximum.reduceat(self.keys, self.first[:-1])
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """Prefill chunks of every case: `first` int64[P + 1] into columns int64[N], each for `count` equal ones.
+
+    tokens : new tokens; cached : keys that were there before them.
+    """
+
+    first: np.ndarray
+    tokens: np.ndarray
+    cached: np.ndarray
+    count: np.ndarray
+
+    @property
+    def case(self) -> np.ndarray:
+        return np.repeat(np.arange(len(self.first) - 1), np.diff(self.first))
+
+    def sum(self, per_chunk: np.ndarray) -> np.ndarray:
+        """Sum over the chunks of a case, int64[P]."""
+        return np.add.reduceat(per_chunk * self.count, self.first[:-1])

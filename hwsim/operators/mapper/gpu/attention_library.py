@@ -1,0 +1,97 @@
+"""What attention mappers need of a device, a library and a protocol, in cycles, bytes and exact rates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from hwsim.describe.attention import Attention
+from hwsim.operators.machine import Machine
+from hwsim.operators.operator import DTYPES, SIXTEENTH_BYTES
+
+GRAIN = 1 << 10  # parts of a resident share, and of a rate per cycle
+
+
+@dataclass(frozen=True)
+class Device:
+    """A GPU as attention kernels see it.
+
+    Attributes
+    ----------
+    clock : core clock, Hz
+    cores : SMs
+    tensor : sustained FLOP per cycle of one SM, by dtype
+    hbm : peak bytes per cycle
+    port : bytes per cycle into one SM at the wire rate of small kernels
+    l2 : bytes
+    warm : the protocol leaves keys and values in the L2 as far as they fit
+    library : constants of the attention kernels
+    """
+
+    clock: int
+    cores: int
+    tensor: Mapping[str, Fraction]
+    hbm: Fraction
+    port: Fraction
+    l2: int
+    warm: bool
+    library: Attention
+
+    @staticmethod
+    def of(machine: Machine) -> Device:
+        """The machine's chip with the attention kernels of its software, timed as its protocol says."""
+        chip, kernels = machine.chip, machine.kernels.attention
+        return Device(
+            clock=machine.clock,
+            cores=machine.cores,
+            tensor=machine.tensor,
+            hbm=chip.tiers.hbm.rate / machine.clock,
+            port=machine.port,
+            l2=int(chip.tiers.l2.capacity),
+            warm=machine.timing.warm_kv,
+            library=kernels,
+        )
+
+    def cycles(self, seconds: Fraction) -> int:
+        """Whole cycles that cover `seconds`."""
+        return -(-seconds.numerator * self.clock // seconds.denominator)
+
+
+def rate(value: Fraction) -> Fraction:
+    """A rate with a small denominator, rounded down so that rounding never makes anything faster."""
+    return max(Fraction(int(value * GRAIN), GRAIN), Fraction(1, GRAIN))
+
+
+def whole(value: Fraction) -> int:
+    """Rounded up to a whole number (cycles, bytes)."""
+    return -(-value.numerator // value.denominator)
+
+
+def missing(footprint: np.ndarray, capacity: Fraction) -> np.ndarray:
+    """1024ths of a repeated footprint that the L2 does not keep: 1 / (1 + (footprint / capacity)^-8).
+
+    Replays read the same bytes in the same order, which an LRU-like cache either keeps or loses whole: measured times
+    go from all hits to none within a factor 1.5 of size. Squared three times, so no power function rounds differently.
+    """
+    x = np.minimum(footprint / float(capacity), 1e6)
+    for _ in range(3):
+        x = x * x
+    return np.floor(GRAIN * (x / (1 + x))).astype(np.int64)
+
+
+def sixteenths(dtype: str, codes: np.ndarray) -> np.ndarray:
+    """Sixteenths of a byte per element of dtype columns, int64; -1 is the operator's own dtype."""
+    table = np.array([SIXTEENTH_BYTES[name] for name in DTYPES] + [SIXTEENTH_BYTES[dtype]], np.int64)
+    return table[codes]
+
+
+def capable(machine: Machine, dims: Mapping[str, np.ndarray]) -> list[str | None]:
+    """Why a case of an attention kind cannot run, or None."""
+    heads, kv_heads = dims["heads"], dims["kv_heads"]
+    return [
+        None if h % k == 0 else f"{h} query heads do not divide over {k} KV heads"
+        for h, k in zip(heads.tolist(), kv_heads.tolist(), strict=True)
+    ]

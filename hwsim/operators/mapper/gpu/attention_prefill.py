@@ -1,0 +1,221 @@
+"""Prefill attention: causal attention of chunks of new tokens over their cached and new keys.
+
+A work item is a query tile of one head (or of one KV head with all its query heads, where the library packs them). Its
+keys grow with its place in the chunk, so items are unequal: they are dispatched in the library's order, each to the
+slot that is free first. A tile on the diagonal is counted whole, as it is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from hwsim._core.listsched import assign
+from hwsim.describe.attention import Prefill
+from hwsim.operators.candidates import Candidates, Programs
+from hwsim.operators.machine import Machine
+from hwsim.operators.mapper.gpu.attention_batch import Chunks, Heads, Lengths
+from hwsim.operators.mapper.gpu.attention_decode import kernel as decode_kernel
+from hwsim.operators.mapper.gpu.attention_fold import fold
+from hwsim.operators.mapper.gpu.attention_kernel import Items, Kernel, Rates, as_programs
+from hwsim.operators.mapper.gpu.attention_library import GRAIN, Device, capable, missing, rate, whole
+from hwsim.operators.mapper.gpu.attention_splits import ceil_div
+
+PIECE = 1 << 20  # query tiles listed at a time
+ALONE = True  # a graph replays it without copies: keys and values are one set
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Query tiles of every chunk and what a KV tile of them costs.
+
+    Attributes
+    ----------
+    rows : int64[P], new tokens of an item
+    items : int64[P], items per query tile (heads, or KV heads if packed)
+    flop : int64[P], FLOP of a tile
+    rest : int64[P], cycles of a tile that matrix products do not hide
+    tile : int64[P], cycles of a tile
+    once : int, cycles of an item beside its tiles
+    """
+
+    rows: np.ndarray
+    items: np.ndarray
+    flop: np.ndarray
+    rest: np.ndarray
+    tile: np.ndarray
+    once: int
+
+
+def tiling(device: Device, heads: Heads, dtype: str) -> Tiling:
+    prefill = device.library.prefill
+    group = heads.heads // heads.kv_heads
+    rows = np.maximum(prefill.queries // group, 1) if prefill.packed else np.full_like(group, prefill.queries)
+    flop = 4 * prefill.queries * prefill.keys * heads.head_dim
+    rest = np.full_like(flop, whole(prefill.softmax * prefill.queries * prefill.keys))
+    speed = rate(device.tensor[dtype])
+    tile = ceil_div(flop * speed.denominator, speed.numerator) + rest
+    return Tiling(rows, heads.kv_heads if prefill.packed else heads.heads, flop, rest, tile, whole(prefill.item))
+
+
+@dataclass(frozen=True)
+class QueryTiles:
+    """Query tiles of all chunks in their order: int64[T] case, chunk, tiles of keys, and items that are equal to it."""
+
+    chunk: np.ndarray
+    depth: np.ndarray
+    case: np.ndarray
+
+
+def query_tiles(device: Device, cut: Tiling, chunks: Chunks, window: np.ndarray) -> QueryTiles:
+    """One entry a query tile of a chunk, shortest first unless the library starts with the longest."""
+    prefill = device.library.prefill
+    case = chunks.case
+    rows = cut.rows[case]
+    count = ceil_div(chunks.tokens, rows)
+    chunk = np.repeat(np.arange(len(case)), count)
+    place = np.arange(len(chunk)) - np.repeat(np.cumsum(count) - count, count)
+    if prefill.order != "short-first":
+        place = count[chunk] - 1 - place
+    cached, tokens, of = chunks.cached[chunk], chunks.tokens[chunk], case[chunk]
+    last = cached + np.minimum((place + 1) * rows[chunk], tokens)
+    reach = window[of]
+    begin = np.where(reach > 0, np.maximum(cached + place * rows[chunk] - reach + 1, 0), 0)
+    return QueryTiles(chunk, ceil_div(last, prefill.keys) - begin // prefill.keys, of)
+
+
+def dispatch(device: Device, cut: Tiling, chunks: Chunks, tiles: QueryTiles) -> tuple[np.ndarray, np.ndarray]:
+    """Case and KV tiles of every item, in the order of dispatch."""
+    per_chunk = np.bincount(tiles.chunk, minlength=len(chunks.tokens))
+    start = np.cumsum(per_chunk) - per_chunk
+    if device.library.prefill.order == "long-first-all":
+        repeat = (chunks.count * cut.items[chunks.case])[tiles.chunk]
+        order = np.lexsort((-tiles.depth, tiles.case))
+        index = np.repeat(order, repeat[order])
+        return tiles.case[index], tiles.depth[index]
+    repeat = chunks.count * cut.items[chunks.case]
+    owner = np.repeat(np.arange(len(repeat)), repeat)
+    length = per_chunk[owner]
+    index = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length) + np.repeat(start[owner], length)
+    return tiles.case[index], tiles.depth[index]
+
+
+def kernel(device: Device, heads: Heads, chunks: Chunks, window: np.ndarray, dtype: str = "bf16") -> Kernel:
+    """Prefill calls as columns of their program."""
+    prefill = device.library.prefill
+    cut = tiling(device, heads, dtype)
+    case, depth = dispatch(device, cut, chunks, query_tiles(device, cut, chunks, window))
+    cases = len(chunks.first) - 1
+    first = np.searchsorted(case, np.arange(cases + 1))
+    slots = np.full(cases, device.cores)
+    cost = cut.once + depth * cut.tile[case]
+    load, total = assign(first, cost, np.stack([np.ones_like(depth), depth], axis=1), slots)
+    slow = alone(prefill, np.diff(first) <= device.cores)
+    rest = cut.rest + slow * (cut.tile) // GRAIN
+    once = cut.once + slow * cut.once // GRAIN
+    hbm, l2 = traffic(device, heads, chunks, np.bincount(case, depth, cases).astype(np.int64))
+    before, flush = append(device, heads, chunks)
+    zero = np.zeros(cases, np.int64)
+    return Kernel(
+        rates=rates(device, prefill, dtype),
+        groups=fold(load, total[:, :, :1], total[:, :, 1:], slots, cut.tile),
+        classes=(Items(once * 3 // 5, once - once * 3 // 5, cut.flop, rest, hbm, l2),),
+        launch=zero + device.cycles(prefill.launch),
+        before=before, flush=flush, hbm_after=zero, l2_after=zero, combine=zero,
+        latency=zero + device.cycles(prefill.latency),
+    )  # fmt: skip
+
+
+def alone(prefill: Prefill, few: np.ndarray) -> np.ndarray:
+    """1024ths by which tiles are slower when no SM has a second item to alternate with."""
+    return np.where(few, int((prefill.alone - 1) * GRAIN), 0)
+
+
+def rates(device: Device, prefill: Prefill, dtype: str) -> Rates:
+    return Rates(
+        tensor=rate(device.tensor[dtype]),
+        hbm=rate(device.hbm * prefill.bandwidth),
+        l2=rate(prefill.l2_rate * device.cores),
+        small=rate(prefill.append * device.cores),
+    )
+
+
+def traffic(device: Device, heads: Heads, chunks: Chunks, tiles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Bytes from HBM and through L2 of the main kernel.
+
+    New keys, queries and outputs are in the L2 as far as they fit; cached keys come from HBM once unless a replay left
+    them there. All query tiles of a head then read keys from L2.
+    """
+    prefill = device.library.prefill
+    tokens = chunks.sum(chunks.tokens)
+    moved = 2 * heads.query_output(tokens) + heads.cache(tokens)
+    cached = heads.cache(chunks.sum(chunks.cached))
+    capacity = prefill.resident * device.l2
+    hbm = moved * missing(moved + (cached if device.warm else 0), capacity) // GRAIN
+    hbm += cached * missing(moved + cached, capacity) // GRAIN if device.warm else cached
+    tile = 2 * prefill.keys * heads.head_dim * heads.kv_width // 16
+    return hbm, tiles * tile + 2 * heads.query_output(tokens)
+
+
+def append(device: Device, heads: Heads, chunks: Chunks) -> tuple[np.ndarray, np.ndarray]:
+    """Bytes of the kernel that appends to the cache (and rotates queries), and what of them goes to HBM."""
+    prefill = device.library.prefill
+    tokens = chunks.sum(chunks.tokens)
+    fresh = 2 * tokens * heads.kv_heads * heads.head_dim * 2
+    moved = fresh + heads.cache(tokens) + (2 * heads.query_output(tokens) if prefill.rotary else 0)
+    usable: Fraction = prefill.resident * device.l2
+    return moved, np.where(moved > whole(usable), moved, 0)
+
+
+def propose(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str) -> Candidates:
+    """One candidate a case: what the library runs."""
+    case = np.arange(len(dims["batch"]))
+    queries = machine.kernels.attention.prefill.queries
+    return Candidates(case, np.zeros_like(case), {"queries": np.full_like(case, queries)})
+
+
+def programs(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str, chosen: Candidates) -> list[Programs]:
+    """Programs of the chosen candidates, in pieces of at most `PIECE` query tiles."""
+    device = Device.of(machine)
+    picked = {name: column[chosen.case] for name, column in dims.items()}
+    prefill = device.library.prefill
+    single = (picked["q_len"] == 1) & prefill.single_decodes
+    parts = []
+    if single.any():
+        index = np.flatnonzero(single)
+        decode = Lengths(np.arange(len(index) + 1), picked["kv_len"][index], picked["batch"][index])
+        parts.append(as_programs(decode_kernel(device, Heads.of(take(picked, index), dtype), decode), index))
+    items = picked["batch"] * picked["heads"] * ceil_div(picked["q_len"], prefill.queries)
+    for index in pieces(np.flatnonzero(~single), items):
+        part = take(picked, index)
+        chunks = Chunks(np.arange(len(index) + 1), part["q_len"], part["kv_len"] - part["q_len"], part["batch"])
+        parts.append(as_programs(kernel(device, Heads.of(part, dtype), chunks, part["window"], dtype), index))
+    return parts
+
+
+def refuse(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str) -> list[str | None]:
+    """Why a case cannot run, or None."""
+    short = [
+        f"kv_len {kv} is below q_len {q}: it counts the new tokens too" if kv < q else None
+        for q, kv in zip(dims["q_len"].tolist(), dims["kv_len"].tolist(), strict=True)
+    ]
+    return [first or second for first, second in zip(capable(machine, dims), short, strict=True)]
+
+
+def describe(chosen: Candidates, row: int) -> str:
+    """A candidate in words."""
+    return f"query tiles of {int(chosen.columns['queries'][row])} rows"
+
+
+def take(dims: Mapping[str, np.ndarray], index: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: column[index] for name, column in dims.items()}
+
+
+def pieces(index: np.ndarray, items: np.ndarray) -> Iterator[np.ndarray]:
+    """`index` in pieces whose items together stay below PIECE, so that their columns fit in memory."""
+    number = np.cumsum(items[index]) // PIECE
+    for piece in np.unique(number):
+        yield index[number == piece]

@@ -1,0 +1,107 @@
+"""Split rules of attention libraries: into how many parts the keys of one sequence are cut.
+
+A decode kernel has one item per sequence and KV head, too few for a GPU at small batches, so every library cuts the
+keys too (split-KV, "flash decoding") and combines the parts afterwards. How many parts is host code of the library;
+each rule here is that code in vectorised integers, its constants come from the software profile. All rules answer with
+two bounds: a sequence of b blocks is cut into min(most, ceil(b / least_blocks)) parts.
+
+Sources: FlashAttention `num_splits_heuristic` (FA2) and `prepare_varlen_num_blocks` (FA3), TensorRT-LLM XQA
+`computeMultiBlockCount`, trtllm-gen as far as its timings show it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from hwsim.describe.attention import Splits as Rule
+
+BLOCK = 128  # keys of a block, in which all of these libraries count
+
+
+class Grid(NamedTuple):
+    """What a rule looks at; int64[P] each, `cores` of the device.
+
+    batch: sequences; tiles: independent items per sequence without a split (KV heads x query tiles); longest: keys of
+    the longest sequence; blocks: blocks of all items together, unsplit.
+    """
+
+    cores: int
+    batch: np.ndarray
+    tiles: np.ndarray
+    longest: np.ndarray
+    blocks: np.ndarray
+
+
+class Splits(NamedTuple):
+    """Bounds of a split, int64[P]: parts <= most, and at least `least_blocks` blocks a part."""
+
+    most: np.ndarray
+    least_blocks: np.ndarray
+
+    def parts(self, blocks: np.ndarray) -> np.ndarray:
+        """Parts of a sequence with `blocks` blocks (broadcast against the bounds)."""
+        return np.maximum(np.minimum(self.most, ceil_div(blocks, self.least_blocks)), 1)
+
+
+def ceil_div(a: np.ndarray, b: np.ndarray | int) -> np.ndarray:
+    return -(-a // b)
+
+
+def wave_efficient(items: np.ndarray, slots: int, blocks: np.ndarray, max_splits: int) -> np.ndarray:
+    """Smallest split whose last wave is at least 85 % as full as that of the best split; 1 if 80 % of slots are full.
+
+    FlashAttention's rule. Efficiency of s parts is items s / (slots waves); compared as exact integer products.
+    """
+    s = np.arange(1, max_splits + 1)
+    load = items[:, None] * s
+    waves = ceil_div(load, slots)
+    cap = np.minimum(np.minimum(blocks, slots), max_splits)[:, None]
+    useful = (s == 1) | (ceil_div(blocks[:, None], s) != ceil_div(blocks[:, None], np.maximum(s - 1, 1)))
+    per_mille = np.where((s <= cap) & useful, load * 1_000_000 // (waves * slots), 0)
+    good = (per_mille > 0) & (per_mille * 100 >= 85 * per_mille.max(axis=1, keepdims=True))
+    chosen = good.argmax(axis=1) + 1
+    return np.where(items * 10 >= 8 * slots, 1, chosen)
+
+
+def _none(grid: Grid, _: Rule) -> Splits:
+    one = np.ones_like(grid.batch)
+    return Splits(one, one)
+
+
+def _fa2(grid: Grid, rule: Rule) -> Splits:
+    blocks = ceil_div(grid.longest, BLOCK)
+    most = wave_efficient(grid.batch * grid.tiles, grid.cores * rule.slots_per_unit, blocks, rule.most)
+    return Splits(most, np.ones_like(most))
+
+
+def _fa3(grid: Grid, rule: Rule) -> Splits:
+    """A static bound as if for one sequence, then on the device at most so many parts that 1.1 of a wave is filled."""
+    blocks = ceil_div(grid.longest, BLOCK)
+    static = wave_efficient(grid.tiles, grid.cores * rule.slots_per_unit, blocks, rule.most)
+    static = np.where((blocks <= 4) | (grid.batch > 992), 1, static)
+    return Splits(static, np.maximum(ceil_div(grid.blocks * 11, grid.cores * 10), 1))
+
+
+def _xqa(grid: Grid, rule: Rule) -> Splits:
+    blocks = grid.longest // BLOCK
+    root = np.rint(np.sqrt(8.0 * blocks)).astype(np.int64)  # exact: no 8 b is a half-integer squared
+    cap = rule.slots_per_unit * grid.cores // (grid.batch * grid.tiles)
+    most = np.minimum(np.minimum(blocks, root), np.minimum(cap, rule.most))
+    return Splits(np.maximum(most, 1), np.ones_like(blocks))
+
+
+def _trtllm_gen(grid: Grid, rule: Rule) -> Splits:
+    spare = np.maximum(grid.cores // (grid.batch * grid.tiles), 1)
+    return Splits(np.minimum(spare, rule.most), np.full_like(spare, 2))
+
+
+RULES: Mapping[str, Callable[[Grid, Rule], Splits]] = {
+    "none": _none,
+    "fa2": _fa2,
+    "fa3": _fa3,
+    "xqa": _xqa,
+    "trtllm-gen": _trtllm_gen,
+}
