@@ -168,9 +168,9 @@ def _run(
 
 
 def _gap(machine: Machine, mapper: Any, dims: Mapping[str, np.ndarray], dtype: str) -> np.ndarray | int:
-    """An operator's share of the gap of a replay, ps, rounded up; 0 where a library's launch was measured with it."""
+    """An operator's share of the gap of a replay, ps, rounded up: the replay's copies of it share one gap."""
     if getattr(mapper, "ALONE", False):
         return machine.timing.gap_ps
-    if not hasattr(mapper, "weight_bytes"):
-        return 0
-    return -(-machine.timing.gap_ps // machine.timing.copies(mapper.weight_bytes(dims, dtype)))
+    weights = getattr(mapper, "weight_bytes", None)
+    loaded = weights(dims, dtype) if weights else np.ones_like(next(iter(dims.values())))
+    return -(-machine.timing.gap_ps // machine.timing.copies(loaded))
