@@ -25,7 +25,7 @@ from libc.stdint cimport int64_t
 from hwsim._core.queues cimport link_tail, unlink
 from hwsim._core.scheduler cimport Scheduler
 from hwsim._core.serve_rows cimport FINISHED, INBOX, PREFILL, REFUSED, WAITING, ChunkRow, ReplicaRow, StepRow
-from hwsim._core.surface cimport OUTSIDE, MissingList, Surface, ask, miss
+from hwsim._core.surface cimport OUTSIDE, Kernel, MissingList, Surface, ask, compose, miss
 
 from hwsim._core import serve_types as types
 
@@ -74,11 +74,12 @@ cdef class ServeRun(Scheduler):
     cdef int64_t arriving               # request that arrives next
     cdef int64_t released               # requests whose arrival is known
     cdef int64_t routed                 # requests that came through the router
-    cdef int64_t depth, frontend
+    cdef int64_t depth, frontend, tile_tokens
     cdef bint least_loaded
     # costs
     cdef const int64_t[::1] token_time, seq_time, pad_decode, pad_mixed
-    cdef Surface prefill, decode
+    cdef Surface prefill, decode, decode_mixed
+    cdef Kernel kernel
     cdef int64_t layers, step_gap, seq_gap, mixed_gap
     cdef int64_t[:, ::1] missing_rows
     cdef MissingList lacking
@@ -94,6 +95,7 @@ cdef class ServeRun(Scheduler):
         self.n = self.released = len(requests)
         self.n_refused = rules.refused(requests).sum()
         self.depth, self.frontend = rules.async_depth, rules.frontend_ps
+        self.tile_tokens = rules.tile_tokens
         self.least_loaded = rules.router == "least-loaded"
         if rules.concurrency:
             self.released = min(rules.concurrency, self.n)
@@ -111,6 +113,12 @@ cdef class ServeRun(Scheduler):
         self.seq_gap, self.mixed_gap = costs.seq_gap_ps, costs.mixed_gap_ps
         point_at(&self.prefill, costs.prefill, types.PREFILL)
         point_at(&self.decode, costs.decode, types.DECODE)
+        if costs.decode_mixed is None:
+            self.decode_mixed = self.decode
+        else:
+            point_at(&self.decode_mixed, costs.decode_mixed, types.DECODE_MIXED)
+        self.kernel.one_kernel = costs.one_kernel
+        self.kernel.fixed, self.kernel.item, self.kernel.tile = costs.fixed_ps, costs.item_ps, costs.tile_ps
         self.missing_rows = np.zeros((4 * self.max_seqs + 8, 3), np.int64)
         self.lacking.row = &self.missing_rows[0, 0]
         self.lacking.room = self.missing_rows.shape[0]
@@ -307,7 +315,7 @@ cdef class ServeRun(Scheduler):
 
     cdef int64_t price(self) noexcept nogil:
         """Time of the step, or MISSING with all the samples it lacks."""
-        cdef int64_t i, part, attention = 0, padded, dense, head
+        cdef int64_t padded, dense, head, attention
         self.lacking.count = 0
         padded = (self.pad_mixed if self.step.n_prefill else self.pad_decode)[self.step.tokens]
         dense = self.token_time[padded]
@@ -316,16 +324,9 @@ cdef class ServeRun(Scheduler):
         head = self.seq_time[self.step.n_sched]
         if head < 0:
             miss(&self.lacking, SEQ_TIME, self.step.n_sched, 0)
-        for i in range(self.step.n_prefill):
-            part = ask(&self.prefill, self.chunk[i].chunk, self.chunk[i].cached, 1, &self.lacking)
-            if part == OUTSIDE:
-                return OUT_OF_TABLE
-            attention += part
-        if self.step.n_decode:
-            part = ask(&self.decode, self.step.n_decode, self.step.sum_tiles, self.step.n_decode, &self.lacking)
-            if part == OUTSIDE:
-                return OUT_OF_TABLE
-            attention += part
+        attention = self.price_attention()
+        if attention == OUTSIDE:
+            return OUT_OF_TABLE
         if self.lacking.count:
             return MISSING
         self.step.padded = padded
@@ -334,6 +335,24 @@ cdef class ServeRun(Scheduler):
             dense + head + self.step.attention_ps + self.step_gap + self.seq_gap * self.step.n_sched
             + (self.mixed_gap if self.step.n_prefill else 0)))
         return GO
+
+    cdef int64_t price_attention(self) noexcept nogil:
+        """Attention of the step, one layer; OUTSIDE beyond a grid."""
+        cdef int64_t i, part, chunks = 0, decodes = 0
+        cdef Surface *surface = &self.decode
+        for i in range(self.step.n_prefill):
+            part = ask(&self.prefill, self.chunk[i].chunk, self.chunk[i].cached, 1, &self.lacking)
+            if part == OUTSIDE:
+                return OUTSIDE
+            chunks += part
+        if self.step.n_decode:
+            if self.step.n_prefill and self.kernel.one_kernel:
+                surface = &self.decode_mixed
+            decodes = ask(surface, self.step.n_decode, self.step.sum_tiles, self.step.n_decode, &self.lacking)
+            if decodes == OUTSIDE:
+                return OUTSIDE
+        return compose(&self.kernel, chunks, self.step.n_prefill, decodes, self.step.n_decode,
+                       (self.step.longest + self.tile_tokens - 1) // self.tile_tokens)
 
     cdef void commit(self) noexcept nogil:
         """The batch is in flight: its end is known, its outputs come then."""

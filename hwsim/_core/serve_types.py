@@ -28,7 +28,7 @@ STATUS_NAMES = ("done", "missing", "buffer-full", "paused", "stuck", "out-of-tab
 
 # Tables a missing sample belongs to: rows of `missing` are (table, ix, iy); ix is the token or sequence count of the
 # one-dimensional tables and a grid index of the surfaces.
-TOKEN_TIME, SEQ_TIME, PREFILL, DECODE = range(4)
+TOKEN_TIME, SEQ_TIME, PREFILL, DECODE, DECODE_MIXED = range(5)
 
 INT64 = np.dtype(np.int64)
 STEP_COLUMNS = (
@@ -251,13 +251,20 @@ class Costs:
     prefill : Surface
         (chunk, cached): attention of one chunk, one layer.
     decode : Surface
-        (decodes, tiles a decode): attention of the decodes, one layer.
+        (decodes, tiles a decode): attention of the decodes alone, one layer.
+    decode_mixed : Surface, optional
+        The same for decodes that share a kernel with chunks; `decode` without.
     layers : int
         Attention layers.
     pad_decode, pad_mixed : int64[max_tokens + 1], optional
         Padded token count of a step without and with chunks (`pad_table`); no padding without.
     step_gap_ps, seq_gap_ps, mixed_gap_ps : int
         Device idle a step, more a scheduled request, more in a step with chunks.
+    one_kernel : bool
+        Chunks and decodes of a step are one kernel (vLLM); otherwise two, one after the other.
+    fixed_ps, item_ps, tile_ps : int
+        What a kernel takes however small; more for one work item; more for each KV tile of it: no kernel is faster
+        than its longest context (see `compose`).
     """
 
     token_time: Ints
@@ -270,6 +277,11 @@ class Costs:
     step_gap_ps: int = 0
     seq_gap_ps: int = 0
     mixed_gap_ps: int = 0
+    decode_mixed: Surface | None = None
+    one_kernel: bool = True
+    fixed_ps: int = 0
+    item_ps: int = 0
+    tile_ps: int = 0
 
     def __post_init__(self) -> None:
         size = len(self.token_time)
@@ -281,8 +293,9 @@ class Costs:
             if len(pad) != size or np.any(pad < np.arange(size)) or np.any(pad >= size):
                 raise bad(f"costs.{name}", f"{len(pad)} entries", f"{size}, none below its index or above {size - 1}")
             object.__setattr__(self, name, pad)
-        if min(self.layers, self.step_gap_ps, self.seq_gap_ps, self.mixed_gap_ps) < 0:
-            raise bad("costs", "a negative gap or layer count", "at least 0")
+        for name in ("layers", "step_gap_ps", "seq_gap_ps", "mixed_gap_ps", "fixed_ps", "item_ps", "tile_ps"):
+            if getattr(self, name) < 0:
+                raise bad(f"costs.{name}", getattr(self, name), "at least 0")
 
     def check(self, rules: Rules) -> None:
         """Refuse tables too short for these rules."""

@@ -394,12 +394,24 @@ class Serving:
         rest = self._sample(types.TOKEN_TIME, costs.token_time, (padded,))
         rest += self._sample(types.SEQ_TIME, costs.seq_time, (sequences,))
         rest += costs.step_gap_ps + costs.seq_gap_ps * sequences + (costs.mixed_gap_ps if batch.chunks else 0)
-        attention = sum(self._ask(types.PREFILL, costs.prefill, t, cached, 1) for _, t, cached in batch.chunks)
-        if batch.decodes:
-            n = len(batch.decodes)
-            tiles = sum(-(-context // self.rules.tile_tokens) for _, context in batch.decodes)
-            attention += self._ask(types.DECODE, costs.decode, n, tiles, n)
-        return padded, attention * costs.layers, rest
+        return padded, self.attend(batch) * costs.layers, rest
+
+    def attend(self, batch: Batch) -> int:
+        """Attention of one layer: the kernels of chunks and of decodes, as one kernel or one after the other."""
+        costs = self.costs
+        # Each part is what it takes beyond the fixed time of a kernel.
+        chunks = sum(self._ask(types.PREFILL, t, cached, 1) - costs.fixed_ps for _, t, cached in batch.chunks)
+        if not batch.decodes:
+            return costs.fixed_ps + chunks
+        tiles = [-(-context // self.rules.tile_tokens) for _, context in batch.decodes]
+        joined = bool(batch.chunks) and costs.one_kernel
+        table = types.DECODE_MIXED if joined and costs.decode_mixed is not None else types.DECODE
+        decodes = self._ask(table, len(tiles), sum(tiles), len(tiles)) - costs.fixed_ps
+        longest_item = costs.item_ps + max(tiles) * costs.tile_ps
+        if joined:
+            return costs.fixed_ps + max(chunks + decodes, longest_item)
+        alone = costs.fixed_ps + max(decodes, longest_item)
+        return alone + (costs.fixed_ps + chunks if batch.chunks else 0)
 
     def _sample(self, number: int, table: types.Ints, at: tuple[int, ...]) -> int:
         if table[at] < 0:
@@ -407,8 +419,11 @@ class Serving:
             self.fill(number, *(*at, 0)[:2])
         return int(table[at])
 
-    def _ask(self, number: int, surface: types.Surface, x: int, num: int, den: int) -> int:
+    def _ask(self, number: int, x: int, num: int, den: int) -> int:
         """Bilinear between the grid points around (x, num / den), rounded up."""
+        costs = self.costs
+        surface = {types.PREFILL: costs.prefill, types.DECODE: costs.decode}.get(number, costs.decode_mixed)
+        assert surface is not None
         ix = int(np.searchsorted(surface.grid_x, x, "right")) - 1
         iy = int(np.searchsorted(surface.grid_y * den, num, "right")) - 1
         total, area = 0, 1

@@ -33,6 +33,11 @@ class Case:
             step_gap_ps=int(rng.integers(0, 50)),
             seq_gap_ps=int(rng.integers(0, 10)),
             mixed_gap_ps=int(rng.integers(0, 50)),
+            decode_mixed=surface(rng, 1, seqs, 1, -(-longest // self.rules.tile_tokens)) if self.seed % 3 else None,
+            one_kernel=bool(self.seed % 2),
+            fixed_ps=int(rng.integers(0, 20)),
+            item_ps=int(rng.integers(0, 50)),
+            tile_ps=int(rng.integers(0, 30)),
         )
         if not known:
             for table in tables(costs):
@@ -42,12 +47,13 @@ class Case:
 
 def tables(costs: types.Costs) -> list[np.ndarray]:
     """The cost tables by the number `missing` gives them."""
-    return [costs.token_time, costs.seq_time, costs.prefill.value, costs.decode.value]
+    surfaces = [costs.prefill, costs.decode] + ([costs.decode_mixed] if costs.decode_mixed else [])
+    return [costs.token_time, costs.seq_time, *(surface.value for surface in surfaces)]
 
 
 def surface(rng: np.random.Generator, x0: int, x1: int, y0: int, y1: int) -> types.Surface:
     grids = [np.unique(np.append(rng.integers(a, b + 1, 5), [a, b])) for a, b in ((x0, x1), (y0, y1))]
-    return types.Surface(*grids, rng.integers(0, 300, (len(grids[0]), len(grids[1]))))
+    return types.Surface(*grids, rng.integers(20, 300, (len(grids[0]), len(grids[1]))))
 
 
 def random_case(seed: int) -> Case:
