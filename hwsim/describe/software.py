@@ -12,7 +12,7 @@ from pydantic_core import core_schema
 from hwsim.describe.attention import Attention
 from hwsim.describe.block import Block, Description, Reference
 from hwsim.describe.collectives import Collectives
-from hwsim.describe.quantity import Count, Factor, Ratio, Seconds, refuse
+from hwsim.describe.quantity import Count, Dtype, Factor, Ratio, Seconds, refuse
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ class Gemm(Block):
     splits: list[Count] = Field([1], description="ways to split k")
     split_k: Count = Field(256, description="least k of a split")
     stages: Count = Field(description="stages of the staged copy")
+    untuned: dict[Dtype, Tile] = Field({}, description="types with one tile for every shape: no split, one a unit")
     quantize: dict[Literal["fp8", "nvfp4", "int8"], Quantize] = Field({}, description="kernels before it, by type")
 
 

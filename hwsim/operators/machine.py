@@ -86,6 +86,8 @@ class Machine:
         split; the grain of how memory-bound cores drift apart.
     exposed_1024 : int
         Share, in 1/1024, of a tile's epilogue that the next tile does not hide.
+    alone_1024 : int
+        Slow-down, in 1/1024, of a tile below 128 x 256 that is alone on its core.
     multicast : bool
         Neighbour tiles share one read of an operand.
     physics, kernels, power, chip, collectives : descriptions
@@ -120,6 +122,7 @@ class Machine:
     barrier: int
     grain: int
     exposed_1024: int
+    alone_1024: int
     multicast: bool
     timing: Timing
     key: str
@@ -211,6 +214,7 @@ def resolve(chip: Any, stack: Any, how: Any) -> Machine:
         l2=floor(tiers.l2.capacity * tiers.l2.usable),
         l2_rate=per_cycle(tiers.l2.rate * units.tensor.count),
         exposed_1024=floor(generation.timing.epilogue_exposed * 1024),
+        alone_1024=floor(1024 / generation.tensor.alone),
         multicast=generation.multicast,
         hbm=int(tiers.hbm.capacity),
         hbm_peak=tiers.hbm.rate / clock,

@@ -58,7 +58,7 @@ def _group(g: int, machine: Machine, work: Work, cores: np.ndarray, last: np.nda
     return {
         f"l2.read.{g}": _stages(*_waves(work.l2_bytes, cores * work.resident, last, work), work.steps),
         f"port.read.{g}": [work.step_bytes * each for each in (work.resident, work.resident, busy, busy)],
-        f"flops.{g}": [work.step_flops * work.resident, work.step_flops * busy],
+        f"flops.{g}": [work.stage_flops, np.where(busy > 0, work.stage_flops_last, 0)],
         f"end.{g}": [np.ones_like(last)],
         f"exposed.{g}": [result * each * machine.exposed_1024 // 1024 for each in (work.resident, busy)],
         f"hidden.{g}": [result * each * hidden // 1024 for each in (work.resident, busy)],

@@ -93,11 +93,13 @@ def work_units(amount: np.ndarray, rate: Fraction) -> np.ndarray:
 
 def estimate(machine: Machine, dtype: str, work: Work, split: np.ndarray) -> np.ndarray:
     """Closed form of the program in 1/16 cycles: waves at their slowest resource, plus what nothing hides."""
-    step = np.maximum(work_units(work.step_flops, machine.tensor[dtype]), work_units(work.step_bytes, machine.port))
+    port = work_units(work.step_bytes, machine.port)
+    step = np.maximum(work_units(work.stage_flops, machine.tensor[dtype]), work.resident * port)
+    step_last = np.maximum(work_units(work.stage_flops_last, machine.tensor[dtype]), work.resident_last * port)
     l2 = work_units(work.l2_bytes, machine.l2_rate)
     shared = np.maximum(l2, work_units(work.hbm_bytes + work.hbm_write, machine.hbm_rate))
-    full = np.maximum(work.steps * work.resident * step, shared * work.slots // work.items)
-    tail = np.maximum(work.steps * work.resident_last * step, shared * work.last // work.items)
+    full = np.maximum(work.steps * step, shared * work.slots // work.items)
+    tail = np.maximum(work.steps * step_last, shared * work.last // work.items)
     epilogue = work_units(work.tile_bytes * np.where(work.waves > 1, work.resident, work.resident_last), machine.port)
     exposed = epilogue * machine.exposed_1024 // 1024
     total = (work.waves - 1) * (full + exposed) + tail + epilogue

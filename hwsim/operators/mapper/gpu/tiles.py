@@ -18,6 +18,7 @@ from hwsim.operators.machine import Machine
 from hwsim.operators.operator import SIXTEENTH_BYTES
 
 DEEPEST = 16  # stages of a copy pipeline: more hide no latency there is
+LARGE_TILE = 128 * 256  # elements of a tile that keeps a tensor unit busy by itself
 HIT = 1024  # hit shares are counted in 1/1024
 
 
@@ -126,6 +127,7 @@ class Work:
     steps : stages of the inner dimension that an item passes
     depth : stages of its copy pipeline: what shared memory has room for
     step_flops : FLOP of one item and stage on one SM, padding included
+    stage_flops, stage_flops_last : what a stage of all resident items takes of the tensor unit, in FLOP at its full rate
     step_bytes : bytes into one SM of one item and stage
     l2_bytes, hbm_bytes, hbm_write : bytes of the whole operator
     tile_bytes : bytes of one item's result out of one SM
@@ -143,6 +145,8 @@ class Work:
     steps: np.ndarray
     depth: np.ndarray
     step_flops: np.ndarray
+    stage_flops: np.ndarray
+    stage_flops_last: np.ndarray
     step_bytes: np.ndarray
     l2_bytes: np.ndarray
     hbm_bytes: np.ndarray
@@ -167,7 +171,10 @@ def count_work(
     slots = cores * resident
     waves = ceil_div(items, slots)
     last = items - (waves - 1) * slots
+    resident_last = ceil_div(last, cores)
     steps = ceil_div(ceil_div(k, split), step_k)
+    step_flops = 2 * tile_m * tile_n * step_k // pair
+    alone = np.where(tile_m * tile_n < LARGE_TILE, machine.alone_1024, 1024)
     rows, columns = np.minimum(tile_m, m), np.minimum(tile_n, n)
     read = _l2_rows(machine, m, n, down, across) * batch * ceil_div(k * size, 16)
     hbm_read, hbm_write = _hbm_bytes(machine, dims, size, chosen, down, across, slots)
@@ -179,12 +186,14 @@ def count_work(
         last=last,
         cores=cores,
         resident=resident,
-        resident_last=ceil_div(last, cores),
+        resident_last=resident_last,
         steps=steps,
         depth=(machine.sram * pair // (kernels.stage_bytes * (tile_m + tile_n) * resident)).clip(
             kernels.stages, DEEPEST
         ),
-        step_flops=2 * tile_m * tile_n * step_k // pair,
+        step_flops=step_flops,
+        stage_flops=step_flops * np.maximum(1024 * resident, alone) // 1024,
+        stage_flops_last=step_flops * np.maximum(1024 * resident_last, alone) // 1024,
         step_bytes=ceil_div((rows + columns) * kernels.stage_bytes, pair),
         l2_bytes=read,
         hbm_bytes=hbm_read,
