@@ -71,10 +71,15 @@ class Writer:
         for name, value in attrs.items():
             _set_attribute(self._file, name, value)
 
-    def append(self, group: str, columns: Mapping[str, Array | Sequence[Any]]) -> None:
-        """Append rows; the first append of a group fixes its columns, registered ones of `TABLES` in any number."""
+    def append(self, group: str, columns: Mapping[str, Array | Sequence[Any]] | Array) -> None:
+        """Append rows: a dict of columns or a structured array.
+
+        The first append of a group fixes its columns, registered ones of `TABLES` in any number.
+        """
         if not self.wants(group):
             return
+        if isinstance(columns, np.ndarray):
+            columns = {name: columns[name] for name in columns.dtype.names or ()}
         if group not in self._groups:
             self._groups[group] = _Group(self._file, group, tuple(columns), self.gzip)
             self._file.flush()
