@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, PrivateAttr
 from pydantic_core import core_schema
 
+from hwsim.describe.plain import to_plain
 from hwsim.describe.tree import PROSE, Status, Tree
 
 
@@ -68,10 +69,8 @@ class Description(Block):
         return hashlib.sha256(text.encode()).hexdigest()
 
     def resolved(self) -> dict[str, Any]:
-        """All values as written, as JSON can hold them; `hwsim.describe.restore` reads them back."""
-        value = _texts(self.tree, self.tree.value, ())
-        assert isinstance(value, dict)
-        return value
+        """All values as written with their sources, as JSON can hold them; `hwsim.describe.restore` reads them back."""
+        return to_plain(self.tree)
 
     def __hash__(self) -> int:
         return hash(self.digest)
@@ -89,11 +88,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, Fraction) else value
-
-
-def _texts(tree: Tree, value: Any, path: tuple[str | int, ...]) -> Any:
-    if isinstance(value, dict):
-        return {key: _texts(tree, item, (*path, key)) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_texts(tree, item, (*path, index)) for index, item in enumerate(value)]
-    return tree.mark(path).raw if isinstance(value, Fraction) else value

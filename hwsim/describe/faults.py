@@ -10,11 +10,10 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from hwsim import units
 from hwsim.describe.block import Description
 from hwsim.describe.kinds import block_at, field_names
 from hwsim.describe.resolve import source_line
-from hwsim.describe.tree import PROSE, Path, Tree, dotted
+from hwsim.describe.tree import PROSE, Path, Tree, dotted, is_number
 from hwsim.errors import Fault
 
 # What pydantic calls a fault -> what was expected ({...} from its context).
@@ -121,13 +120,6 @@ def without_source(tree: Tree, wrong: set[str]) -> Iterator[Fault]:
         lacking = " and ".join(word for word, text in (("source", mark.source), ("status", mark.status)) if not text)
         got = f"{mark.raw!r} without {lacking}"
         yield _at(tree, path, got, "`source: ...` and `status: ...` in its block", "say where the number comes from")
-
-
-def is_number(value: object) -> bool:
-    """Whether a plain value is a number or reads as one with a unit."""
-    if isinstance(value, bool) or value is None:
-        return False
-    return units.is_quantity(value) if isinstance(value, str) else True
 
 
 def distinct(faults: list[Fault]) -> list[Fault]:

@@ -14,8 +14,9 @@ from hwsim.describe import faults, library
 from hwsim.describe.block import Description
 from hwsim.describe.kinds import class_of, inside
 from hwsim.describe.library import a
-from hwsim.describe.resolve import apply_sets, copy, expand, from_file, from_name, read_file
-from hwsim.describe.tree import Mark, Path, Tree, leaves
+from hwsim.describe.plain import from_plain
+from hwsim.describe.resolve import apply_sets, expand, from_file, from_name, read_file
+from hwsim.describe.tree import Tree
 from hwsim.errors import InputError, bad
 
 _FILE = re.compile(r".*\.(ya?ml|json)$")
@@ -137,10 +138,6 @@ def _validated(value: Any, annotation: object) -> Any:
 
 def restore(kind: str, resolved: Mapping[str, Any], where: str = "resolved description") -> Description:
     """Object of values that `Description.resolved()` gave (a result file holds them)."""
-    value = copy(dict(resolved))
-    marks: dict[Path, Mark] = {(): Mark(where)}
-    for path, leaf in leaves(value):
-        marks[path] = Mark(where, raw=str(leaf), source=where, status="derived")
-    tree = Tree(value, marks)
+    tree = from_plain(dict(resolved), where)
     expand(tree, kind, ())
     return build(kind, tree)

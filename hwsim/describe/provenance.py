@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hwsim.describe.block import Description
-from hwsim.describe.faults import is_number
-from hwsim.describe.tree import PROSE, Path, Tree, dotted
+from hwsim.describe.tree import PROSE, Path, Tree, dotted, is_number
 
 
 @dataclass(frozen=True)

@@ -264,10 +264,15 @@ def _matching(tree: Tree, at: Path, pattern: Path) -> Iterable[Path]:
 
 
 def apply_sets(tree: Tree, kind: str, sets: Sequence[str]) -> None:
-    """Lay overrides `a.b=value` over a complete tree, in order; a name set where a description stands is looked up."""
+    """Lay overrides `a.b=value` over a complete tree, in order; a name set where a description stands is looked up.
+
+    A path may start with the kind itself, as it does where a command knows several (`system.accelerator...`).
+    """
     patterns = references(kind)
     for text in sets:
         path, over = read_set(text)
+        if path[0] == kind and kind not in tree.value:
+            path = path[1:] or path
         _check_path(tree, path, text)
         merge(tree, over, path)
         for pattern, target in patterns.items():

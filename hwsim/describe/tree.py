@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Literal
 
+from hwsim import units
 from hwsim.errors import Fault, InputError, bad
 
 Path = tuple[str | int, ...]
@@ -209,16 +210,30 @@ class _Reader:
 
     def _single(self, path: Path, result: dict[str, Any]) -> Any:
         """The number alone of `{value: 3 GB, source: ..., status: ...}`: one number with a source of its own."""
-        if not set(result) <= {"value", "source", "status"}:
+        if not is_single(result):
             return result
-        self.marks[path] = self.marks[(*path, "value")]
-        for key in result:
+        inside = (*path, "value")
+        for below in [key for key in self.marks if key[: len(inside)] == inside]:
+            self.marks[path + below[len(inside) :]] = self.marks.pop(below)
+        for key in result.keys() - {"value"}:
             del self.marks[(*path, key)]
         return result["value"]
 
     def _fault(self, line: int, column: int, path: Path, got: str, expected: str, cure: str = "") -> None:
         where = f"{self.where}:{line}:{column}"
         self.faults.append((line, column, Fault(where, got, expected, cure, dotted(path))))
+
+
+def is_single(value: dict[str, Any]) -> bool:
+    """Whether a mapping is one number (or list of numbers) with a source of its own."""
+    return "value" in value and set(value) <= {"value", "source", "status"} and not isinstance(value["value"], dict)
+
+
+def is_number(value: object) -> bool:
+    """Whether a plain value is a number or reads as one with a unit."""
+    if isinstance(value, bool) or value is None:
+        return False
+    return units.is_quantity(value) if isinstance(value, str) else True
 
 
 def dotted(path: Path) -> str:

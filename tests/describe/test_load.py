@@ -1,7 +1,13 @@
 """Loading descriptions: names, derived systems, overrides, digests."""
 
+import json
+
+import pytest
+
 import hwsim
 from hwsim import describe
+from hwsim.describe import library
+from hwsim.describe.provenance import counts, entries
 
 
 def test_a_system_of_any_count_is_derived_from_its_accelerator():
@@ -17,6 +23,23 @@ def test_an_override_changes_one_value_and_the_digest():
     assert slow.accelerator.tiers == plain.accelerator.tiers
 
 
-def test_resolved_values_read_back_equal():
-    system = hwsim.load("h100-sxm-x8", sets=["accelerator.power.exponent=1.5"])
-    assert describe.restore("system", system.resolved()) == system
+NAMED = [(kind, name) for kind in library.FOLDERS for name in library.names(kind)] + [("system", "b200-sxm-x4")]
+
+
+@pytest.mark.parametrize(("kind", "name"), NAMED, ids=[f"{kind}-{name}" for kind, name in NAMED])
+def test_resolved_values_read_back_equal_with_their_sources(kind, name):
+    found = hwsim.load(name, kind)
+    back = describe.restore(kind, json.loads(json.dumps(found.resolved())))
+    assert back == found
+    told = [(entry.path, entry.value, entry.status, entry.source) for entry in entries(found)]
+    assert [(entry.path, entry.value, entry.status, entry.source) for entry in entries(back)] == told
+
+
+def test_every_number_of_the_library_has_source_and_status():
+    for kind, name in NAMED:
+        assert "unstated" not in counts(hwsim.load(name, kind))
+
+
+def test_an_override_may_start_with_the_kind():
+    system = hwsim.load("h100-sxm-x4", sets=["system.accelerator.clocks.core=1.5 GHz"])
+    assert system.accelerator.clocks.core == 1500 * 10**6
