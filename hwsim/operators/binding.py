@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from hashlib import sha256
 
 import numpy as np
 
 from hwsim._core import tables
 from hwsim.errors import Fault, InputError, bad
+from hwsim.operators.bind_plan import plan_of
 from hwsim.operators.template import Template
 
 RESOURCE_DTYPE = np.dtype([(name, np.int64) for name in ("num", "den", "lat", "gap", "chunk")])
@@ -18,6 +18,8 @@ RESOURCE_DTYPE = np.dtype([(name, np.int64) for name in ("num", "den", "lat", "g
 LAW_DTYPE = np.dtype([(name, np.int64) for name in ("num", "den", "lat", "gap")])
 WORK_LIMIT = 1 << 62
 CELL_LIMIT = 1 << 31
+RATE_LIMIT = 1 << 40
+CYCLE_LIMIT = 1 << 31
 TRIP_LIMIT = 1 << 40
 END_LIMIT = float(1 << 58)
 Int64 = np.ndarray
@@ -146,18 +148,6 @@ class Given:
         columns = (self.values, self.num, self.den, self.lat, self.gap, self.chunk, self.cells)
         return Given(self.template, *(column[part] for column in columns))
 
-    @cached_property
-    def run_columns(self) -> np.ndarray:
-        """Columns of values that are amounts."""
-        return np.flatnonzero(self.template.slot_law >= 0)
-
-    def operand(self, column: np.ndarray) -> Int64:
-        """Values int64[P, n] of a column of operands."""
-        values = np.repeat(column.astype(np.int64)[None], len(self.cells), axis=0)
-        named = column >= tables.CELL
-        values[:, named] = self.cells[:, column[named] - tables.CELL]
-        return values
-
 
 def _given(template: Template, values: Int64, resources: np.ndarray, laws: np.ndarray | None,
            cells: Int64 | None) -> Given:  # fmt: skip
@@ -196,12 +186,11 @@ def _ceil_rate(amount: Int64, num: Int64, den: Int64) -> Int64:
 
 
 def _work(given: Given, values: Int64) -> Int64:
-    columns = given.run_columns
-    law = given.template.slot_law[columns]
+    plan = plan_of(given.template)
     work = values.copy()
-    amount = values[:, columns]
+    amount, law = values[:, plan.amounts], plan.amount_law
     served = _ceil_rate(amount, given.num[:, law], given.den[:, law]) + given.gap[:, law] * tables.SUB
-    work[:, columns] = np.where(amount > 0, served, 0)
+    work[:, plan.amounts] = np.where(amount > 0, served, 0)
     return work
 
 
@@ -210,27 +199,36 @@ Check = tuple[str, tuple[str, ...], Int64, np.ndarray]
 
 
 def _checks(given: Given) -> Iterator[Check]:
-    """Every refusal that depends on values, vectorised over programs and entries."""
-    t = given.template
+    """Every refusal that depends on values, over all programs and entries at once."""
+    t, plan = given.template, plan_of(given.template)
     laws = t.names["laws"]
-    fits = f"1 to {CELL_LIMIT << 9}"
-    for part, array in (("num", given.num), ("den", given.den)):
-        yield f"a rate's {part} of {fits}", laws, array, (array < 1) | (array > CELL_LIMIT << 9)
-    for part, array in (("latency", given.lat), ("gap", given.gap)):
-        yield f"a {part} of 0 to {CELL_LIMIT} cycles", laws, array, (array < 0) | (array > CELL_LIMIT)
+    for part, array, low, high in (
+        ("a rate's numerator", given.num, 1, RATE_LIMIT),
+        ("a rate's denominator", given.den, 1, RATE_LIMIT),
+        ("a latency", given.lat, 0, CYCLE_LIMIT),
+        ("a gap", given.gap, 0, CYCLE_LIMIT),
+    ):
+        yield f"{part} of {low} to {high}", laws, array, (array < low) | (array > high)
     chunk, own = given.chunk, np.arange(given.chunk.shape[1])
     yield "a chunk >= 0 whose work fits 62 bits", t.names["resources"], chunk, _overflows(chunk, given, own)
     yield f"a cell of magnitude below {CELL_LIMIT}", t.names["cells"], given.cells, abs(given.cells) >= CELL_LIMIT
-    columns = given.run_columns
-    amounts = given.values[:, columns]
-    names = tuple(t.names["slots"][column] for column in columns)
-    yield "an amount >= 0 whose work fits 62 bits", names, amounts, _overflows(amounts, given, t.slot_law[columns])
-    trips = np.flatnonzero(t.slot_law == -1)
-    names = tuple(t.names["slots"][column] for column in trips)
-    counts = given.values[:, trips]
-    yield f"trips of 1 to {TRIP_LIMIT}", names, counts, (counts < 1) | (counts > TRIP_LIMIT)
-    yield from _row_checks(given)
-    yield from _iteration_checks(given)
+    amounts = given.values[:, plan.amounts]
+    over = _overflows(amounts, given, plan.amount_law)
+    yield "an amount >= 0 whose work fits 62 bits", plan.amount_names, amounts, over
+    counts = given.values[:, plan.trips]
+    yield f"trips of 1 to {TRIP_LIMIT}", plan.trip_names, counts, (counts < 1) | (counts > TRIP_LIMIT)
+    least = given.cells[:, plan.least_cell]
+    yield "delay and step >= 0, issue and signal >= 1", plan.least_names, least, least < plan.least
+    transit = given.lat[:, plan.cut_law] + plan.cut_delay.values(given.cells)
+    yield "latency + delay >= 1 for cut-through (or cut=False)", plan.cut_names, transit, transit < 1
+    here = given.values[:, plan.hop]
+    lost = (here == 0) & (given.values[:, plan.head] > 0)
+    yield "an amount > 0 as on the chain's first hop", plan.hop_names, here, lost
+    for name, size, reach, terms in plan.iterated:
+        furthest = np.full((len(given.values), 1), reach)
+        for stride, loop in terms:
+            furthest[:, 0] += stride * (_most_trips(given, loop) - 1)
+        yield f"a column below the slot's size {size}", (name,), furthest, furthest >= size
 
 
 def _overflows(amounts: Int64, given: Given, law: np.ndarray) -> np.ndarray:
@@ -238,51 +236,9 @@ def _overflows(amounts: Int64, given: Given, law: np.ndarray) -> np.ndarray:
     return (amounts < 0) | (amounts > (WORK_LIMIT - 1) // (np.maximum(given.den[:, law], 1) * tables.SUB))
 
 
-def _row_checks(given: Given) -> Iterator[Check]:
-    t, rows = given.template, given.template.rows
-    row_names = np.array(t.names["rows"])
-    run = np.flatnonzero(rows["op"] == tables.RUN)
-    delay = given.operand(rows["delay"][run])
-    yield "a delay of at least 0 cycles", tuple(row_names[run]), delay, delay < 0
-    for part, used in (("done", "done"), ("freed", "freed"), ("step0", "wait0"), ("step1", "wait1")):
-        index = np.flatnonzero(rows[used] >= 0)
-        least = 1 if part == used else 0
-        values = given.operand(rows[part if least == 0 else f"{part}_by"][index])
-        yield f"a {'signal' if least else 'step'} of at least {least}", tuple(row_names[index]), values, values < least
-    issue = given.operand(t.queues["issue"])
-    yield "an issue interval of at least 1 cycle", t.names["queues"], issue, issue < 1
-    cut = np.flatnonzero((rows["flags"] & tables.CUT) > 0)
-    transit = given.lat[:, rows["law"][cut]] + given.operand(rows["delay"][cut])
-    yield "latency + delay >= 1 for cut-through (or cut=False)", tuple(row_names[cut]), transit, transit < 1
-    hops = np.flatnonzero((rows["flags"] & tables.HOP) > 0)
-    for hop in hops:
-        head = hop
-        while rows["flags"][head] & tables.HOP:
-            head -= 1
-        width = np.arange(rows["slots"][hop])
-        first, here = given.values[:, rows["slot"][head] + width], given.values[:, rows["slot"][hop] + width]
-        lost = (here == 0) & (first > 0)
-        yield "an amount > 0 as on the chain's first hop", (row_names[hop],) * len(width), here, lost
-
-
-def _iteration_checks(given: Given) -> Iterator[Check]:
-    """ITER terms must stay inside their slot for the largest trip count of their loop."""
-    t = given.template
-    for row, name in zip(t.rows, t.names["rows"]):
-        terms = t.vary[row["vary"] : row["vary"] + row["terms"]]
-        if not (terms["kind"] == tables.ITER).any():
-            continue
-        reach = np.zeros(len(given.values), np.int64)
-        for term in terms:
-            iterated = term["kind"] == tables.ITER
-            reach += int(term["stride"]) * (_most_trips(given, int(term["loop"])) - 1 if iterated else 1)
-        reach = reach[:, None]
-        yield f"a column below the slot's size {row['slots']}", (name,), reach, reach >= row["slots"]
-
-
 def _most_trips(given: Given, loop: int) -> Int64:
     row = given.template.rows[loop]
-    return np.clip(given.values[:, row["slot"] : row["slot"] + row["slots"]].max(axis=1), 0, TRIP_LIMIT)
+    return np.clip(given.values[:, row["slot"] : row["slot"] + row["slots"]].max(axis=1), 1, TRIP_LIMIT)
 
 
 def _too_long(given: Given, work: Int64) -> np.ndarray:
@@ -290,27 +246,23 @@ def _too_long(given: Given, work: Int64) -> np.ndarray:
 
     An upper estimate in doubles: it refuses, it never enters a time.
     """
-    t = given.template
-    passes = np.ones((len(work), len(t.rows)))
-    for loop in np.flatnonzero(t.rows["op"] == tables.LOOP):
-        passes[:, t.rows["target"][loop] : loop + 1] *= _most_trips(given, int(loop))[:, None]
-    total = np.zeros(len(work))
-    delay, issue = given.operand(t.rows["delay"]), given.operand(t.queues["issue"])
-    for queue, entry in enumerate(t.queues):
-        for index in range(entry["first"], entry["end"]):
-            row = t.rows[index]
-            each = np.ones(len(work))
-            if row["op"] == tables.RUN and row["resource"] >= 0:
-                columns = slice(row["slot"], row["slot"] + row["slots"])
-                each = work[:, columns].max(axis=1) / tables.SUB + 2.0
-                each = each + given.lat[:, row["law"]] + delay[:, index] + issue[:, queue]
-            total += passes[:, index] * each
-    return total >= END_LIMIT
+    plan = plan_of(given.template)
+    if not len(plan.row_slot):
+        return np.zeros(len(work), bool)
+    most = np.maximum.reduceat(work, plan.slot_starts, axis=1).astype(float)
+    cycles = most[:, plan.row_slot] / tables.SUB + 2.0 + given.lat[:, plan.row_law]
+    cycles += plan.row_delay.values(given.cells) + plan.row_issue.values(given.cells)
+    trips = np.concatenate([most, np.ones((len(most), 1))], axis=1)
+    for depth in range(plan.nest.shape[1]):
+        cycles *= trips[:, plan.nest[:, depth]]
+    return cycles.sum(axis=1) >= END_LIMIT
 
 
 def _faults(given: Given, where: str) -> Iterator[Fault]:
+    found = False
     for expected, names, got, mask in _checks(given):
         for entry in np.flatnonzero(mask[0]):
+            found = True
             yield Fault(f"{where}: {names[entry]}", str(got[0, entry]), expected)
-    if not any(mask.any() for _, _, _, mask in _checks(given)) and _too_long(given, _work(given, given.values))[0]:
+    if not found and _too_long(given, _work(given, given.values))[0]:
         yield Fault(where, "a program that may run longer than 2^58 cycles", "a shorter one", "check trips and amounts")

@@ -12,6 +12,7 @@ from hwsim._core import tables
 from hwsim.errors import Fault
 
 MAX_QUEUES = 65535
+MAX_COUNTERS = 1 << 23
 Names = dict[str, tuple[str, ...]]
 
 
@@ -25,6 +26,9 @@ def check_rows(
         place = f"{where}: row {names['rows'][index]!r}"
         if row["slot"] >= 0:
             faults += _reach(place, row, vary)
+        for part, used in (("delay", "op"), ("step0", "wait0"), ("step1", "wait1")):
+            if row[used] >= 0 and row["op"] == tables.RUN and row[part] < 0:
+                faults.append(Fault(place, f"{part.rstrip('01')} {row[part]}", "0 or more"))
         if row["flags"] & tables.CUT and resources[row["resource"]]["kind"] == tables.ROTATE:
             got = "cut-through from a rotating resource"
             faults.append(Fault(place, got, "a fifo resource", "say cut=False: the next hop takes whole requests"))
@@ -41,8 +45,15 @@ def _sizes(where: str, names: Names, queues: np.ndarray, rows: np.ndarray) -> li
         for name, queue in zip(names["queues"], queues)
         if queue["first"] == queue["end"]
     ]
+    faults += [
+        Fault(f"{where}: queue {name!r}", f"issue interval {queue['issue']}", "at least 1 cycle")
+        for name, queue in zip(names["queues"], queues)
+        if queue["issue"] < 1
+    ]
     if not 1 <= len(queues) <= MAX_QUEUES:
         faults.append(Fault(where, f"{len(queues)} queues", f"1 to {MAX_QUEUES}"))
+    if len(names["counters"]) > MAX_COUNTERS:
+        faults.append(Fault(where, f"{len(names['counters'])} counters", f"at most {MAX_COUNTERS}"))
     paces = int(np.count_nonzero(rows["pace"] >= 0))
     if paces > tables.MAX_PACE:
         cure = "flag one inner and one outer loop of the first group"

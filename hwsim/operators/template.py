@@ -18,7 +18,6 @@ from hwsim.operators.program_rules import check_rows
 UNITS = ("cycle", "B", "FLOP")
 MAX_TERMS = 3
 MAX_CHAIN = 63
-MAX_QUEUES = 65535
 _VARY_KINDS = {"first": tables.FIRST, "last": tables.LAST, "iter": tables.ITER}
 _RESOURCE_KINDS = {"fifo": tables.FIFO, "rotate": tables.ROTATE}
 
@@ -74,7 +73,7 @@ Wait = tuple[Counter, Operand] | tuple[Counter, Operand, Operand]
 Vary = tuple[Loop, str, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Template:
     """Static tables of a program with the names of everything in them; equal content gives an equal `hash`."""
 
