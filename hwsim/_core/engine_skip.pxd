@@ -12,10 +12,10 @@ Not in the words: iterations, counters, issue numbers. A wait with step 0 that i
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
-from hwsim._core.heap cimport Beat, heap_pop
-from hwsim._core.path cimport Flow, Path, power
+from hwsim._core.engine_heap cimport Beat, heap_pop
+from hwsim._core.engine_path cimport Flow, Path, power
 from hwsim._core.rows cimport ITERATED, LOOP, MAX_PACE, N_BOUND, SUB
-from hwsim._core.state cimport Node, Queue, Server, Snapshot, State, Step
+from hwsim._core.engine_state cimport Node, Queue, Server, Snapshot, State, Step
 
 
 cdef inline void try_skip(State* s) noexcept nogil:

@@ -3,10 +3,10 @@
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
-from hwsim._core.heap cimport Beat
-from hwsim._core.path cimport Flow, Path
+from hwsim._core.engine_heap cimport Beat
+from hwsim._core.engine_path cimport Flow, Path
 from hwsim._core.rows cimport CELL, LOOP, ROTATE, QueueRow, ResourceRow, Row
-from hwsim._core.state cimport Counter, Line, Node, Queue, Ring, Server, Snapshot, State, Step, READY
+from hwsim._core.engine_state cimport Counter, Line, Node, Queue, Ring, Server, Snapshot, State, Step, READY
 
 
 cdef inline char* take(char** at, int64_t size) noexcept nogil:

@@ -1,9 +1,9 @@
-"""What one running program consists of. All of it lies in one arena (arena.pxd); nothing is allocated while it runs."""
+"""What one running program consists of. All of it lies in one arena (engine_arena.pxd); nothing is allocated while it runs."""
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
-from hwsim._core.heap cimport Beat
-from hwsim._core.path cimport Flow, Path
+from hwsim._core.engine_heap cimport Beat
+from hwsim._core.engine_path cimport Flow, Path
 from hwsim._core.rows cimport CommandRow, VaryRow
 
 cdef enum QueueState:
