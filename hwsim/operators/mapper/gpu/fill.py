@@ -14,26 +14,25 @@ NEVER = -(1 << 28)  # base of a wait that holds nothing up
 Amounts = dict[str, list[np.ndarray]]
 
 
-def values_of(machine: Machine, work: Work, late: np.ndarray, groups: int) -> np.ndarray:
+def values_of(work: Work, once: dict[str, np.ndarray], groups: int) -> np.ndarray:
     """int64[Q, columns] for `template(groups)`.
 
     Parameters
     ----------
-    late : int64[Q]
-        Cycles after the last store: cores that finish late, barrier of a split.
+    once : dict of str to int64[Q]
+        Slots of what happens once: launch, quantisation, `late` (cycles after the last store).
     """
     amounts: Amounts = {
-        "launch": [np.full_like(late, machine.launch)],
+        **{name: [column] for name, column in once.items()},
         "waves": [work.waves],
         "steps": [work.steps],
-        "late": [late],
         "reduce": [work.reduce_bytes],
         "hbm.read": _stages(*_waves(work.hbm_bytes, work.slots, work.last, work), work.steps),
     }
     all_cores = split_evenly(work.cores, work.cores, groups)
     all_last = split_evenly(work.last, work.cores, groups)
     for g in range(groups):
-        amounts |= _group(g, machine, work, all_cores[g], all_last[g])
+        amounts |= _group(g, work, all_cores[g], all_last[g])
     totals = {
         "hbm.read": work.hbm_bytes,
         "l2.read": work.l2_bytes,
@@ -43,24 +42,24 @@ def values_of(machine: Machine, work: Work, late: np.ndarray, groups: int) -> np
     for name, total in totals.items():
         _settle(amounts, name, total, work.waves, work.steps if name.endswith("read") else 1)
     t = template(groups)
-    values = np.zeros((len(late), t.size("slots")), np.int64)
+    values = np.zeros((len(work.items), t.size("slots")), np.int64)
     for slot, columns in amounts.items():
         for offset, column in enumerate(columns):
             values[:, t.slots[slot].index + offset] = column
     return values
 
 
-def _group(g: int, machine: Machine, work: Work, cores: np.ndarray, last: np.ndarray) -> Amounts:
+def _group(g: int, work: Work, cores: np.ndarray, last: np.ndarray) -> Amounts:
     """Amounts of one group: `cores` cores with `resident` items each, `last` items in the last wave."""
     busy = ceil_div(last, cores)
-    hidden = 1024 - machine.exposed_1024
+    hidden = 1024 - work.exposed_1024
     result = work.tile_bytes
     return {
         f"l2.read.{g}": _stages(*_waves(work.l2_bytes, cores * work.resident, last, work), work.steps),
         f"port.read.{g}": [work.step_bytes * each for each in (work.resident, work.resident, busy, busy)],
         f"flops.{g}": [work.stage_flops, np.where(busy > 0, work.stage_flops_last, 0)],
         f"end.{g}": [np.ones_like(last)],
-        f"exposed.{g}": [result * each * machine.exposed_1024 // 1024 for each in (work.resident, busy)],
+        f"exposed.{g}": [result * each * work.exposed_1024 // 1024 for each in (work.resident, busy)],
         f"hidden.{g}": [result * each * hidden // 1024 for each in (work.resident, busy)],
         f"l2.write.{g}": list(_waves(work.write_bytes, cores * work.resident, last, work)),
         f"hbm.write.{g}": list(_waves(work.hbm_write, cores * work.resident, last, work)),
@@ -101,7 +100,7 @@ def cells_of(machine: Machine, work: Work, groups: int) -> dict[str, np.ndarray]
     cells = {
         "1 - stages": 1 - work.depth,
         "groups x (1 - stages)": groups * (1 - work.depth),
-        "next tile": ones * (NEVER if machine.exposed_1024 < 1024 else 0),
+        "next tile": ones * (NEVER if work.exposed_1024 < 1024 else 0),
         "drain": ones * machine.wave,
         "stores": work.waves * groups,
     }

@@ -10,18 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
+from math import ceil
 
 import numpy as np
 
 from hwsim.operators.candidates import Candidates, Programs, concatenate, rates_of
-from hwsim.operators.machine import Machine
+from hwsim.operators.machine import Machine, per_cycle
 from hwsim.operators.mapper.gpu.fill import cells_of, values_of
 from hwsim.operators.mapper.gpu.program import template
 from hwsim.operators.mapper.gpu.tiles import GemmKernels, Work, count_work, enumerate_tiles
 from hwsim.operators.operator import SIXTEENTH_BYTES
+from hwsim.operators.program import LAW_DTYPE
 
 VERSION = 1  # of the mapper: part of the key of remembered results
 CHUNK = 512  # cases ranked at a time: the columns of their candidates stay in the cache
+QUANTIZE_ROWS, QUANTIZE_COLUMNS = 256, 8192  # where the serial parts of quantising kernels reach their described time
 GROUPS = 4  # groups of equal SMs
 
 
@@ -35,7 +38,7 @@ def propose(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str) -> Can
     dtype : str
         Of both inputs; the result has two bytes an element.
     """
-    kernels = GemmKernels.of(machine)
+    kernels = GemmKernels.of(machine, dtype)
     parts = []
     for start in range(0, len(dims["m"]), CHUNK):
         piece = {name: column[start : start + CHUNK] for name, column in dims.items()}
@@ -47,11 +50,15 @@ def propose(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str) -> Can
 
 def programs(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str, chosen: Candidates) -> list[Programs]:
     """Programs of the chosen candidates; one template serves them all."""
-    kernels = GemmKernels.of(machine)
+    kernels = GemmKernels.of(machine, dtype)
     work = count_work(machine, kernels, dims, dtype, {"case": chosen.case, **chosen.columns})
     groups = min(GROUPS, machine.cores)
     split = chosen.columns["split"]
-    late = finish_skew(machine, work) + np.where(split > 1, machine.barrier, 0)
+    once = {
+        "launch": np.full_like(split, machine.launch),
+        "late": finish_skew(machine, work) + np.where(split > 1, machine.barrier, 0),
+        **quantize(machine, {name: column[chosen.case] for name, column in dims.items()}, dtype),
+    }
     t = template(groups)
     cells = cells_of(machine, work, groups)
     rates = {
@@ -65,13 +72,46 @@ def programs(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str, chose
         Programs(
             template=t,
             index=np.arange(len(split)),
-            values=values_of(machine, work, late, groups),
+            values=values_of(work, once, groups),
             rates=rates_of(t, rates),
+            laws=quantize_law(machine, dtype),
             cells=np.stack([cells[name] for name in t.names["cells"]], axis=1),
             flops=work.items * work.steps * work.step_flops * chosen.columns["pair"],
             bytes={"sram": work.items * work.steps * work.step_bytes * chosen.columns["pair"]},
         )
     ]
+
+
+def refuse(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str) -> list[str | None]:
+    """Cases whose operands are more than the memory of the device."""
+    m, n, k, batch = (dims[name].astype(np.float64) for name in ("m", "n", "k", "batch"))
+    need = batch * ((m * k + k * n) * SIXTEENTH_BYTES[dtype] / 16 + 2 * m * n)
+    return [
+        f"needs {size / 1e9:.4g} GB, {machine.accelerator} has {machine.hbm / 1e9:.4g} GB"
+        if size > machine.hbm
+        else None
+        for size in need.tolist()
+    ]
+
+
+def quantize(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str) -> dict[str, np.ndarray]:
+    """Cycles and bytes of the kernels that bring the bf16 activations to `dtype`: read twice, written once."""
+    m, k = dims["m"], dims["k"]
+    block = machine.kernels.gemm.quantize.get(dtype)
+    if block is None:
+        return {"quantize.launch": np.zeros_like(m), "quantize.bytes": np.zeros_like(m)}
+    launches = ceil(block.kernels * (machine.launch + machine.hbm_latency + machine.cycles(block.launch)))
+    rows = machine.cycles(block.rows) * np.minimum(m, QUANTIZE_ROWS) // QUANTIZE_ROWS
+    columns = machine.cycles(block.columns) * k // QUANTIZE_COLUMNS
+    size = 2 * 2 * 16 + SIXTEENTH_BYTES[dtype]
+    return {"quantize.launch": launches + rows + columns, "quantize.bytes": -(-dims["batch"] * m * k * size // 16)}
+
+
+def quantize_law(machine: Machine, dtype: str) -> np.ndarray:
+    """LAW_DTYPE[1]: memory as the quantising kernels use it."""
+    block = machine.kernels.gemm.quantize.get(dtype)
+    rate = per_cycle(machine.hbm_peak * block.bandwidth) if block else machine.hbm_rate
+    return np.array([(rate.numerator, rate.denominator, 0, 0)], LAW_DTYPE)
 
 
 def weight_bytes(dims: Mapping[str, np.ndarray], dtype: str) -> np.ndarray:
@@ -101,7 +141,7 @@ def estimate(machine: Machine, dtype: str, work: Work, split: np.ndarray) -> np.
     full = np.maximum(work.steps * step, shared * work.slots // work.items)
     tail = np.maximum(work.steps * step_last, shared * work.last // work.items)
     epilogue = work_units(work.tile_bytes * np.where(work.waves > 1, work.resident, work.resident_last), machine.port)
-    exposed = epilogue * machine.exposed_1024 // 1024
+    exposed = epilogue * work.exposed_1024 // 1024
     total = (work.waves - 1) * (full + exposed) + tail + epilogue
     first_byte = machine.hbm_latency + machine.l2_latency
     total += 16 * (machine.launch + first_byte + work.waves * machine.wave + finish_skew(machine, work))

@@ -3,7 +3,8 @@
 Equal SMs are folded into groups: a group's queues are those of one of its SMs, and on what all SMs share its amounts
 are those of all its SMs together. The queues:
 
-    fill        the launch, then HBM -> L2 by waves and stages, as far ahead as the copy pipeline is deep
+    fill        kernels that quantise the activations, the launch, then HBM -> L2 by waves and stages, as far ahead as
+    the copy pipeline is deep
     load g      L2 -> fill port of an SM, into a free stage
     multiply g  tensor unit on a full stage; at the end of a wave its fill and drain, and the exposed part of the
     epilogue
@@ -58,6 +59,7 @@ class _Gemm:
         self.stages, self.ahead = b.cell("1 - stages"), b.cell("groups x (1 - stages)")
         self.next_tile, self.drain = b.cell("next tile"), b.cell("drain")
         self.groups = [self._group(g) for g in range(groups)]
+        self.quantize = b.law("hbm.quantize", self.hbm)
 
     def _group(self, g: int) -> _Group:
         b = self.b
@@ -84,6 +86,8 @@ class _Gemm:
 
     def fill(self) -> None:
         q = self.b.queue("fill")
+        q.run(self.launch, self.b.slot("quantize.launch"), sync=True)
+        q.run(self.quantize, self.b.slot("quantize.bytes"), sync=True, unit="B")
         q.run(self.launch, self.b.slot("launch"), sync=True)
         with q.loop(self.waves, pace=True) as wave, q.loop(self.steps, pace=True) as step:
             wait = [(self.free, self.ahead, len(self.groups))]

@@ -41,6 +41,8 @@ class GemmKernels:
         Least depth of the copy pipeline; bytes of the inner dimension (of one row) that a stage holds.
     accumulators, programs : int
         fp32 accumulators of one SM, most thread blocks of it.
+    exposed_1024 : int
+        Share, in 1/1024, of an epilogue that the next tile does not hide.
     """
 
     tile_m: np.ndarray
@@ -52,23 +54,28 @@ class GemmKernels:
     stage_bytes: int
     accumulators: int
     programs: int
+    exposed_1024: int
 
     @staticmethod
-    def of(machine: Machine) -> GemmKernels:
-        """Kernels of the machine's software on its generation."""
+    def of(machine: Machine, dtype: str) -> GemmKernels:
+        """Kernels of the machine's software on its generation; an untuned dtype has one tile, loaded after the last."""
         gemm, limits = machine.kernels.gemm, machine.physics.limits
-        pairs = gemm.pair_tiles if machine.physics.tensor.pair > 1 else []
-        tiles = np.array([(m, n, 1) for m, n in gemm.tiles] + [(m, n, 2) for m, n in pairs], np.int64)
+        untuned = gemm.untuned.get(dtype)
+        pairs = gemm.pair_tiles if machine.physics.tensor.pair > 1 and not untuned else []
+        tiles = np.array(
+            [(m, n, 1) for m, n in ([untuned] if untuned else gemm.tiles)] + [(m, n, 2) for m, n in pairs], np.int64
+        )
         return GemmKernels(
             tile_m=tiles[:, 0].copy(),
             tile_n=tiles[:, 1].copy(),
             pair=tiles[:, 2].copy(),
-            splits=np.array(sorted(gemm.splits), np.int64),
+            splits=np.array([1] if untuned else sorted(gemm.splits), np.int64),
             split_k=gemm.split_k,
             stages=gemm.stages,
             stage_bytes=int(limits.stage),
             accumulators=limits.accumulators,
-            programs=limits.programs,
+            programs=1 if untuned else limits.programs,
+            exposed_1024=1024 if untuned else machine.exposed_1024,
         )
 
 
@@ -120,6 +127,7 @@ class Work:
 
     Attributes
     ----------
+    exposed_1024 : share, in 1/1024, of an epilogue that the next tile does not hide (one int)
     items, slots : work items (tiles x splits), and how many of them a full wave holds
     waves, last : number of waves, items of the last one (= slots when it is full)
     cores : cores of the chip
@@ -127,7 +135,8 @@ class Work:
     steps : stages of the inner dimension that an item passes
     depth : stages of its copy pipeline: what shared memory has room for
     step_flops : FLOP of one item and stage on one SM, padding included
-    stage_flops, stage_flops_last : what a stage of all resident items takes of the tensor unit, in FLOP at its full rate
+    stage_flops, stage_flops_last : what a stage of all resident items takes of the tensor unit, in FLOP at its full
+    rate
     step_bytes : bytes into one SM of one item and stage
     l2_bytes, hbm_bytes, hbm_write : bytes of the whole operator
     tile_bytes : bytes of one item's result out of one SM
@@ -135,6 +144,7 @@ class Work:
     reduce_bytes : bytes through the L2 to add the splits up
     """
 
+    exposed_1024: int
     items: np.ndarray
     slots: np.ndarray
     waves: np.ndarray
@@ -180,6 +190,7 @@ def count_work(
     hbm_read, hbm_write = _hbm_bytes(machine, dims, size, chosen, down, across, slots)
     partial = np.where(split > 1, 4, 2)
     return Work(
+        exposed_1024=kernels.exposed_1024,
         items=items,
         slots=slots,
         waves=waves,
