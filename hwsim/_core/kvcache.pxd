@@ -21,7 +21,7 @@ cdef class KVCache:
     cdef BlockRow[::1] block            # [replicas * usable]
     cdef readonly int64_t[::1] free     # [replicas] blocks in the free list
     cdef int32_t[::1] head, tail        # [replicas] of the free list
-    cdef int32_t[::1] index             # [replicas * n_keys] oldest block of a content
+    cdef int32_t[::1] index             # [replicas * n_keys] oldest block of a content + 1, 0 = none
     cdef const int64_t[::1] table_at    # [n + 1] where a request's block table begins
     cdef int32_t[::1] table             # blocks it holds; after a preemption: held last
     cdef const int64_t[::1] id_at       # [n + 1] where its trace blocks begin

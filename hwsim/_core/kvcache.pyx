@@ -50,7 +50,8 @@ cdef class KVCache:
         distinct, dense = np.unique(requests.prefix_ids, return_inverse=True)
         self.per_id = max(1, requests.prefix_block_tokens // self.block_tokens)
         self.n_keys = len(distinct) * self.per_id
-        self.index = np.full(rules.replicas * self.n_keys, -1, np.int32)
+        # Zeros, so that only pages of contents a replica has seen take memory.
+        self.index = np.zeros(rules.replicas * self.n_keys, np.int32)
         self.ids = np.ascontiguousarray(dense, np.int64)
         self.id_at = requests.prefix_offset
         covered = np.diff(requests.prefix_offset) * requests.prefix_block_tokens
@@ -85,7 +86,7 @@ cdef class KVCache:
         at = self.table_at[r]
         for j in range(most):
             key = self.key_of(r, j)
-            b = self.index[replica * self.n_keys + key] if key < self.n_keys else self.table[at + j]
+            b = self.index[replica * self.n_keys + key] - 1 if key < self.n_keys else self.table[at + j]
             self.work += 1
             if b < 0 or self.block[b].content != key:
                 return j
@@ -129,9 +130,10 @@ cdef class KVCache:
             b = self.table[self.table_at[r] + j]
             self.block[b].content = self.key_of(r, j)
             slot = replica * self.n_keys + self.block[b].content
-            oldest = self.index[slot]
+            oldest = self.index[slot] - 1
             if oldest < 0:
-                self.index[slot] = self.block[b].older = self.block[b].newer = b
+                self.index[slot] = b + 1
+                self.block[b].older = self.block[b].newer = b
                 continue
             newest = self.block[oldest].older
             self.block[b].older = newest
@@ -188,9 +190,9 @@ cdef class KVCache:
         older = self.block[b].older
         newer = self.block[b].newer
         if newer == b:
-            self.index[slot] = -1
+            self.index[slot] = 0
             return
         self.block[older].newer = newer
         self.block[newer].older = older
-        if self.index[slot] == b:
-            self.index[slot] = newer
+        if self.index[slot] == b + 1:
+            self.index[slot] = newer + 1
