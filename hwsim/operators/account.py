@@ -34,7 +34,7 @@ class Runs:
         self.bytes: dict[str, np.ndarray] = {}
 
     def add(self, group: Programs) -> None:
-        """Run the programs of a group and keep what they did."""
+        """Run the programs of a group and add what they did: several of one candidate run one after the other."""
         for start in range(0, len(group.index), BLOCK):
             self._add(group.part(slice(start, start + BLOCK)))
 
@@ -47,12 +47,12 @@ class Runs:
             raise HwsimError(
                 f"program {failed[0]} of {group.template.name!r} ended with status {status}; this is a fault of hwsim"
             )
-        self.end[group.index] = outcome.end
-        self.bound[group.index] = outcome.bound
+        self.end[group.index] += outcome.end
+        self.bound[group.index] += outcome.bound
         flops, tiers = count(group, outcome)
-        self.flops[group.index] = flops
+        self.flops[group.index] += flops
         for tier, amount in tiers.items():
-            self.bytes.setdefault(tier, np.zeros(len(self.end), np.int64))[group.index] = amount
+            self.bytes.setdefault(tier, np.zeros(len(self.end), np.int64))[group.index] += amount
 
 
 def count(group: Programs, outcome: Outcome) -> tuple[np.ndarray, dict[str, np.ndarray]]:

@@ -95,7 +95,7 @@ _KINDS = (
         "one kernel over a prefill chunk and decoding sequences",
         (
             Dim("prefill_chunk", "new tokens of the chunk", low=0),
-            Dim("kv_prefill", "keys visible to its last query", low=0),
+            Dim("kv_prefill", "keys cached before the chunk", low=0),
             Dim("n_decode", "decoding sequences", low=0),
             Dim("kv_decode", "keys of each of them", low=0),
             *HEADS,

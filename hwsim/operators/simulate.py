@@ -30,6 +30,7 @@ MAPPERS: dict[tuple[str, str], str] = {
     ("gpu", "gemm"): f"{GPU}.gemm",
     ("gpu", "attention_decode"): f"{GPU}.attention_decode",
     ("gpu", "attention_prefill"): f"{GPU}.attention_prefill",
+    ("gpu", "attention_mixed"): f"{GPU}.attention_mixed",
     **{
         ("gpu", kind): f"{GPU}.elementwise:{kind}"
         for kind in ("norm", "activation", "softmax", "rope", "embed", "sample")

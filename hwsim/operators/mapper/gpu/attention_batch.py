@@ -34,6 +34,17 @@ class Heads:
         """Bytes of `keys` cached keys with their values."""
         return -(-keys * self.kv_heads * self.head_dim * 2 * self.kv_width // 16)
 
+    def take(self, index: np.ndarray) -> Heads:
+        """The cases at `index`."""
+        return Heads(self.heads[index], self.kv_heads[index], self.head_dim[index], self.kv_width[index])
+
+
+def rows_of(first: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the cases at `index`, and where each of these cases begins among them."""
+    count = np.diff(first)[index]
+    begin = np.concatenate([[0], np.cumsum(count)])
+    return np.arange(begin[-1]) + np.repeat(first[index] - begin[:-1], count), begin
+
 
 @dataclass(frozen=True)
 class Lengths:
@@ -50,6 +61,11 @@ class Lengths:
     def sum(self, per_sequence: np.ndarray) -> np.ndarray:
         """Sum over the sequences of a case, int64[P]."""
         return np.add.reduceat(per_sequence * self.count, self.first[:-1])
+
+    def take(self, index: np.ndarray) -> Lengths:
+        """The cases at `index`."""
+        rows, first = rows_of(self.first, index)
+        return Lengths(first, self.keys[rows], self.count[rows])
 
     def longest(self) -> np.ndarray:
         return np.maximum.reduceat(self.keys, self.first[:-1])
@@ -74,3 +90,8 @@ class Chunks:
     def sum(self, per_chunk: np.ndarray) -> np.ndarray:
         """Sum over the chunks of a case, int64[P]."""
         return np.add.reduceat(per_chunk * self.count, self.first[:-1])
+
+    def take(self, index: np.ndarray) -> Chunks:
+        """The cases at `index`."""
+        rows, first = rows_of(self.first, index)
+        return Chunks(first, self.tokens[rows], self.cached[rows], self.count[rows])

@@ -78,7 +78,10 @@ def kernel(device: Device, heads: Heads, lengths: Lengths, forced: np.ndarray | 
     once = np.full_like(kv, whole(decode.item)) + walk_time(decode, slots, lengths, parts, heads, batch)
     groups = place(device, heads, lengths, parts, once, hbm, items)
     flop = 4 * (heads.heads // heads.kv_heads) * decode.tile * heads.head_dim
-    phase = Items(once * 3 // 5, once - once * 3 // 5, flop, np.full_like(kv, whole(decode.tile_time)), hbm, kv)
+    latency = np.full_like(kv, device.cycles(decode.latency))
+    phase = Items(
+        once * 3 // 5, once - once * 3 // 5, flop, np.full_like(kv, whole(decode.tile_time)), hbm, kv, latency
+    )
     spills = device.warm & (QO_ROUND_TRIP * one_way + footprint > capacity.numerator // capacity.denominator)
     after = np.where(parts.joined, 2 * items * (heads.heads // heads.kv_heads) * heads.head_dim * ACCUMULATOR, 0)
     usual = Kernel(
@@ -91,7 +94,6 @@ def kernel(device: Device, heads: Heads, lengths: Lengths, forced: np.ndarray | 
         hbm_after=np.where(spills, QO_ROUND_TRIP * one_way, 0),
         l2_after=np.where(spills, 0, 2 * one_way) + after,
         combine=np.where(parts.joined, whole(decode.combine) + whole(decode.combine_split) * parts.most, 0),
-        latency=np.full_like(kv, device.cycles(decode.latency)),
     )
     return usual if decode.short is None else without_tiles(device, decode.short, heads, lengths, usual)
 
@@ -108,10 +110,10 @@ def without_tiles(device: Device, short: Short, heads: Heads, lengths: Lengths, 
     groups = fold(count, count[:, :, None], count[:, :, None], device.cores * one, one)
     zero = 0 * items
     flop = ceil_div(4 * heads.heads * heads.head_dim * lengths.sum(lengths.keys), np.maximum(items, 1))
-    phase = Items(once, zero, flop, zero, usual.classes[0].hbm, usual.classes[0].l2)
+    phase = Items(once, zero, flop, zero, *(getattr(usual.classes[0], n) for n in ("hbm", "l2", "latency")))
     several = np.where(longest > SEVERAL_BLOCKS, whole(short.several), 0)
     start = device.cycles(device.library.decode.launch) + zero
-    return choose(few, Kernel(usual.rates, groups, (phase,), start, zero, zero, zero, zero, several, zero), usual)
+    return choose(few, Kernel(usual.rates, groups, (phase,), start, zero, zero, zero, zero, several), usual)
 
 
 def whole_share(amount: np.ndarray, share) -> np.ndarray:  # type: ignore[no-untyped-def]

@@ -32,6 +32,15 @@ class Groups:
     tiles: np.ndarray
     share: np.ndarray
 
+    def joined(self) -> Groups:
+        """All classes as one."""
+        parts = (part.sum(axis=2, keepdims=True) for part in (self.items, self.tiles, self.share))
+        return Groups(self.mult, *parts)
+
+    def reversed(self) -> Groups:
+        """The classes in the opposite order."""
+        return Groups(self.mult, self.items[:, :, ::-1], self.tiles[:, :, ::-1], self.share[:, :, ::-1])
+
 
 def fold(load: np.ndarray, items: np.ndarray, tiles: np.ndarray, slots: np.ndarray, tolerance: np.ndarray) -> Groups:
     """Groups of slots.

@@ -40,6 +40,7 @@ class Items:
     flop : FLOP of a tile on its slot
     rest : cycles of a tile that nothing hides (softmax)
     hbm, l2 : bytes of all items together
+    latency : cycles from the service of a KV tile to its arrival
     """
 
     prologue: np.ndarray
@@ -48,6 +49,7 @@ class Items:
     rest: np.ndarray
     hbm: np.ndarray
     l2: np.ndarray
+    latency: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,6 @@ class Kernel:
     flush : bytes those move beyond L2
     hbm_after, l2_after : bytes of Q and O, and of the combine kernel
     combine : cycles of the combine kernel beside its bytes
-    latency : cycles from the service of a KV tile to its arrival
     """
 
     rates: Rates
@@ -77,7 +78,6 @@ class Kernel:
     hbm_after: np.ndarray
     l2_after: np.ndarray
     combine: np.ndarray
-    latency: np.ndarray
 
 
 def choose(first: np.ndarray, a: Kernel, b: Kernel) -> Kernel:
@@ -117,9 +117,9 @@ def as_programs(kernel: Kernel, index: np.ndarray) -> Programs:
         mult = kernel.groups.mult[:, g]
         cells[:, cell[f"mult{g}"]] = np.maximum(mult, 1)
         cells[:, cell[f"ahead{g}"]] = 1 - WINDOW
-        cells[:, cell[f"latency{g}"]] = kernel.latency
         for p, items in enumerate(kernel.classes):
             name = f"{g}" if phases == 1 else f"{g}.{p}"
+            cells[:, cell[f"latency{name}"]] = items.latency
             ended += _put_group(put, name, items, kernel.groups, g, p)
     cells[:, cell["items"]] = ended
     rates = {"hbm": (kernel.rates.hbm, 0), "l2": (kernel.rates.l2, 0), "tensor": (kernel.rates.tensor, 0)}
@@ -130,8 +130,8 @@ def _put_group(put: Put, name: str, items: Items, groups: Groups, g: int, p: int
     """Columns of one group and class; returns the items a slot of it ends. An absent class is one empty item."""
     mult = np.maximum(groups.mult[:, g], 1)
     here = groups.share[:, g, p] > 0
-    count = np.where(here, groups.items[:, g, p], 1)
-    depth = np.where(here, groups.tiles[:, g, p], 1)
+    count = np.where(here, np.maximum(groups.items[:, g, p], 1), 1)
+    depth = np.where(here, np.maximum(groups.tiles[:, g, p], count), 1)
     each = depth // count
     share, everything = groups.share[:, g, p], np.maximum(groups.share[:, :, p].sum(axis=1), 1)
     put(f"items{name}", count)
@@ -165,7 +165,7 @@ def estimate(kernel: Kernel) -> np.ndarray:
     path = np.zeros_like(kernel.launch)
     hbm, l2 = kernel.flush + kernel.hbm_after, np.zeros_like(path)
     for p, items in enumerate(kernel.classes):
-        tile = np.maximum(_cycles(items.flop, rates.tensor) + items.rest, kernel.latency // WINDOW)
+        tile = np.maximum(_cycles(items.flop, rates.tensor) + items.rest, items.latency // WINDOW)
         once = np.where(kernel.groups.share[:, 0, p] > 0, items.prologue + items.epilogue, 0)
         path += kernel.groups.items[:, 0, p] * once + kernel.groups.tiles[:, 0, p] * tile
         hbm, l2 = hbm + items.hbm, l2 + items.l2

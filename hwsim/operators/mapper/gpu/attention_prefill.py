@@ -87,27 +87,40 @@ def query_tiles(device: Device, cut: Tiling, chunks: Chunks, window: np.ndarray)
     return QueryTiles(chunk, ceil_div(last, prefill.keys) - begin // prefill.keys, of)
 
 
-def dispatch(device: Device, cut: Tiling, chunks: Chunks, tiles: QueryTiles) -> tuple[np.ndarray, np.ndarray]:
-    """Case and KV tiles of every item, in the order of dispatch."""
-    per_chunk = np.bincount(tiles.chunk, minlength=len(chunks.tokens))
-    start = np.cumsum(per_chunk) - per_chunk
+@dataclass(frozen=True)
+class Worklist:
+    """Items in the order of dispatch: int64[N] case, KV tiles, and the head they belong to."""
+
+    case: np.ndarray
+    depth: np.ndarray
+    head: np.ndarray
+
+
+def dispatch(device: Device, cut: Tiling, chunks: Chunks, window: np.ndarray) -> Worklist:
+    """Items of every case: chunk by chunk and head by head, or the longest of all heads first."""
+    tiles = query_tiles(device, cut, chunks, window)
     if device.library.prefill.order == "long-first-all":
         repeat = (chunks.count * cut.items[chunks.case])[tiles.chunk]
         order = np.lexsort((-tiles.depth, tiles.case))
         index = np.repeat(order, repeat[order])
-        return tiles.case[index], tiles.depth[index]
+        return Worklist(tiles.case[index], tiles.depth[index], np.zeros_like(index))
+    per_chunk = np.bincount(tiles.chunk, minlength=len(chunks.tokens))
+    start = np.cumsum(per_chunk) - per_chunk
     repeat = chunks.count * cut.items[chunks.case]
     owner = np.repeat(np.arange(len(repeat)), repeat)
+    copy = np.arange(len(owner)) - np.repeat(np.cumsum(repeat) - repeat, repeat)
     length = per_chunk[owner]
     index = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length) + np.repeat(start[owner], length)
-    return tiles.case[index], tiles.depth[index]
+    head = np.repeat(copy % cut.items[chunks.case][owner], length)
+    return Worklist(tiles.case[index], tiles.depth[index], head)
 
 
 def kernel(device: Device, heads: Heads, chunks: Chunks, window: np.ndarray, dtype: str = "bf16") -> Kernel:
     """Prefill calls as columns of their program."""
     prefill = device.library.prefill
     cut = tiling(device, heads, dtype)
-    case, depth = dispatch(device, cut, chunks, query_tiles(device, cut, chunks, window))
+    work = dispatch(device, cut, chunks, window)
+    case, depth = work.case, work.depth
     cases = len(chunks.first) - 1
     first = np.searchsorted(case, np.arange(cases + 1))
     slots = np.full(cases, device.cores)
@@ -117,15 +130,15 @@ def kernel(device: Device, heads: Heads, chunks: Chunks, window: np.ndarray, dty
     rest = cut.rest + slow * (cut.tile) // GRAIN
     once = cut.once + slow * cut.once // GRAIN
     hbm, l2 = traffic(device, heads, chunks, np.bincount(case, depth, cases).astype(np.int64))
-    before, flush = append(device, heads, chunks)
+    before, flush = append(device, heads, chunks.sum(chunks.tokens))
     zero = np.zeros(cases, np.int64)
+    latency = zero + device.cycles(prefill.latency)
     return Kernel(
         rates=rates(device, prefill, dtype),
         groups=fold(load, total[:, :, :1], total[:, :, 1:], slots, cut.tile),
-        classes=(Items(once * 3 // 5, once - once * 3 // 5, cut.flop, rest, hbm, l2),),
+        classes=(Items(once * 3 // 5, once - once * 3 // 5, cut.flop, rest, hbm, l2, latency),),
         launch=zero + device.cycles(prefill.launch),
         before=before, flush=flush, hbm_after=zero, l2_after=zero, combine=zero,
-        latency=zero + device.cycles(prefill.latency),
     )  # fmt: skip
 
 
@@ -160,10 +173,9 @@ def traffic(device: Device, heads: Heads, chunks: Chunks, tiles: np.ndarray) -> 
     return hbm, tiles * tile + 2 * heads.query_output(tokens)
 
 
-def append(device: Device, heads: Heads, chunks: Chunks) -> tuple[np.ndarray, np.ndarray]:
-    """Bytes of the kernel that appends to the cache (and rotates queries), and what of them goes to HBM."""
+def append(device: Device, heads: Heads, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Bytes of the kernel that appends new tokens to the cache (and rotates queries), and what of them goes to HBM."""
     prefill = device.library.prefill
-    tokens = chunks.sum(chunks.tokens)
     fresh = 2 * tokens * heads.kv_heads * heads.head_dim * 2
     moved = fresh + heads.cache(tokens) + (2 * heads.query_output(tokens) if prefill.rotary else 0)
     usable: Fraction = prefill.resident * device.l2

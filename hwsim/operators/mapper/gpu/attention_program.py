@@ -58,7 +58,7 @@ class _Core:
         self, b: TemplateBuilder, shared: tuple[Resource, Resource], go: Counter, ended: Counter, phases: int
     ) -> None:
         g = self.g
-        mult, ahead, latency = b.cell(f"mult{g}"), b.cell(f"ahead{g}"), b.cell(f"latency{g}")
+        mult, ahead = b.cell(f"mult{g}"), b.cell(f"ahead{g}")
         parts = [_Phase(b, f"{g}" if phases == 1 else f"{g}.{p}") for p in range(phases)]
         q = b.queue(f"slot{g}", mult=mult)
         q.run(None, wait=[(go, 2)])
@@ -74,8 +74,8 @@ class _Core:
             with q.loop(p.items) as item:
                 q.run(None, wait=[(p.started, 1)])
                 with q.loop(p.tiles, vary=[(item, "last", 1)]):
-                    q.run(shared[0], p.hbm, wait=[(p.free, ahead)], done=p.read, delay=latency, unit="B")
-                    q.run(shared[1], p.l2, done=p.full, delay=latency, unit="B")
+                    q.run(shared[0], p.hbm, wait=[(p.free, ahead)], done=p.read, delay=p.latency, unit="B")
+                    q.run(shared[1], p.l2, done=p.full, delay=p.latency, unit="B")
 
 
 class _Phase:
@@ -86,5 +86,6 @@ class _Phase:
         self.prologue, self.epilogue = b.slot(f"prologue{name}"), b.slot(f"epilogue{name}")
         self.flop, self.rest = b.slot(f"flop{name}"), b.slot(f"rest{name}")
         self.hbm, self.l2 = b.slot(f"hbm{name}"), b.slot(f"l2.{name}")
+        self.latency = b.cell(f"latency{name}")
         self.started, self.free = b.counter(f"started{name}"), b.counter(f"free{name}")
         self.read, self.full = b.counter(f"read{name}"), b.counter(f"full{name}")
