@@ -6,13 +6,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hwsim.analyse.of_run import measure as measure
+    from hwsim.analyse.of_run import summary as summary
     from hwsim.describe.loader import load as load
+    from hwsim.serving.deployment import compile as compile
+    from hwsim.serving.replay import replay as replay
+    from hwsim.trace import open_trace as open_trace
 
 __version__ = "0.1.0"
 
 # Public name -> the module that has it, imported when the name is first asked for: `hwsim --help` needs none of them.
 _LAZY: dict[str, str] = {
     "load": "hwsim.describe.loader",
+    "compile": "hwsim.serving.deployment",
+    "replay": "hwsim.serving.replay",
+    "measure": "hwsim.analyse.of_run",
+    "summary": "hwsim.analyse.of_run",
+    "open_trace": "hwsim.trace",
 }
 
 

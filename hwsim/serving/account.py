@@ -6,6 +6,7 @@ Steps come in any number of parts; the totals do not depend on how the run was c
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -77,7 +78,7 @@ class Account:
         self.decode_steps += len(decodes)
         self.peak_blocks = max(self.peak_blocks, int(steps["kv_used_blocks"].max(initial=0)))
 
-    def operators(self) -> list[dict[str, object]]:
+    def operators(self) -> list[dict[str, Any]]:
         """One row an operator: name, kind, calls, samples and the columns of a sample, summed over the run."""
         rows = []
         for table, counts in ((self.costs.tokens, self.by_tokens), (self.costs.sequences, self.by_sequences)):
@@ -98,14 +99,14 @@ class Account:
             rows.append(self._row(name, name, calls * layers, surface, totals))
         return rows
 
-    def bound_ps(self, gap_ps: int) -> dict[str, int]:
-        """Busy time of the run by what limited it; `gap_ps` is the host's share of it."""
-        sums = sum(np.array([row[column] for column in COLUMNS[BOUNDS]], dtype=object) for row in self.operators())
-        bound = dict(zip(BOUND_CLASSES, (int(value) for value in np.asarray(sums))))
-        bound["host"] += gap_ps
+    def bound_ps(self) -> dict[str, int]:
+        """Time with a step on the device by what limited it; what no operator explains is the host's."""
+        rows = self.operators()
+        bound = {name: sum(row[f"bound_{name}_ps"] for row in rows) for name in BOUND_CLASSES}
+        bound["host"] += self.busy_ps - sum(row["time_ps"] for row in rows)
         return bound
 
     @staticmethod
-    def _row(name: str, kind: str, calls: int, surface: Surface, totals: np.ndarray) -> dict[str, object]:
-        head = {"name": name, "kind": kind, "calls": calls, "samples": surface.known}
+    def _row(name: str, kind: str, calls: int, surface: Surface, totals: np.ndarray) -> dict[str, Any]:
+        head: dict[str, Any] = {"name": name, "kind": kind, "calls": calls, "samples": surface.known}
         return head | {column: int(value) for column, value in zip(COLUMNS, totals)}

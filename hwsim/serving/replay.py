@@ -1,115 +1,32 @@
-"""`hwsim.replay`: requests through a deployment, step by step in the core, into a trace."""
+"""`hwsim.replay`: load the traffic, run it on a deployment, keep its trace."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from hwsim._core import serve_types as types
-from hwsim._core.serve import ServeRun
-from hwsim.errors import HwsimError
-from hwsim.serving.account import Account
+from hwsim.errors import bad
 from hwsim.serving.deployment import Deployment
-from hwsim.units import ps_ceil
+from hwsim.serving.record import Recorder, provenance
+from hwsim.serving.run import Run, Watch, run
+from hwsim.workload import load
 from hwsim.workload.table import RequestTable
 
-STEP_ROWS, CHUNK_ROWS = 1 << 16, 1 << 16
 
-Watch = Callable[[int, int], None]  # finished requests, all requests
-Sink = Callable[[np.ndarray, np.ndarray], None]  # STEP_DTYPE rows, CHUNK_DTYPE rows
-
-
-@dataclass
-class Run:
-    """What a replay gives.
-
-    Attributes
-    ----------
-    deployment : Deployment
-    table : RequestTable
-    requests : REQUEST_DTYPE[n]
-        Times of every request in picoseconds; -1 where it was refused.
-    account : Account
-        Sums over the steps.
-    intervals_ps, weights : int64[steps]
-        Time since the replica's last step, and how many decodes waited for it: the inter-token latencies.
-    preemptions, refused : int
-    cpu_sim_s, cpu_replay_s : float
-        Process time spent in simulating samples, and in the rest.
-    """
-
-    deployment: Deployment
-    table: RequestTable
-    requests: np.ndarray
-    account: Account
-    intervals_ps: np.ndarray
-    weights: np.ndarray
-    preemptions: int
-    refused: int
-    cpu_sim_s: float
-    cpu_replay_s: float
-
-    @property
-    def makespan_ps(self) -> int:
-        """From the first arrival to the last token."""
-        return int(self.requests["finish_ps"].max(initial=0))
-
-
-@dataclass
-class _Intervals:
-    """Inter-token latencies from step rows that come in parts."""
-
-    replicas: int
-    last_end: np.ndarray = field(init=False)
-    gaps: list[np.ndarray] = field(default_factory=list)
-    weights: list[np.ndarray] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.last_end = np.full(self.replicas, -1, np.int64)
-
-    def add(self, steps: np.ndarray) -> None:
-        for replica in range(self.replicas):
-            rows = steps[steps["replica"] == replica] if self.replicas > 1 else steps
-            if not len(rows):
-                continue
-            before = np.concatenate([self.last_end[replica : replica + 1], rows["end_ps"][:-1]])
-            decoding = (rows["n_decode"] > 0) & (before >= 0)
-            self.gaps.append((rows["end_ps"] - before)[decoding])
-            self.weights.append(rows["n_decode"][decoding].astype(np.int64))
-            self.last_end[replica] = rows["end_ps"][-1]
-
-
-def rules_of(
-    deployment: Deployment, table: RequestTable, router: str = "round-robin", concurrency: int = 0
-) -> types.Rules:
-    """The scheduler's rules as the core takes them: the software profile's, with the KV blocks of the placement."""
-    scheduler, placement = deployment.software.scheduler, deployment.placement
-    return types.Rules(
-        token_budget=scheduler.token_budget,
-        max_num_seqs=scheduler.max_num_seqs,
-        kv_blocks=placement.kv_blocks,
-        block_tokens=scheduler.block_tokens,
-        async_depth=scheduler.async_depth,
-        scheduler=scheduler.kind,
-        reserve={"prompt+output": "output"}.get(scheduler.reserve, scheduler.reserve),
-        prefix_caching=bool(scheduler.prefix_cache and table.prefix_block_tokens),
-        replicas=placement.replicas,
-        router=router,
-        frontend_ps=ps_ceil(deployment.software.overheads.frontend),
-        concurrency=concurrency,
-    )
-
-
-def run(
+def replay(
     deployment: Deployment,
-    table: RequestTable,
+    requests: str | Path | RequestTable,
     *,
+    output: str | Path | None = None,
+    record: str = "requests",
+    limit: int | None = None,
+    rate_scale: Fraction | str | float | None = None,
+    seed: int = 0,
     router: str = "round-robin",
-    concurrency: int = 0,
-    sink: Sink | None = None,
     watch: Watch | None = None,
 ) -> Run:
     """Replay requests on a deployment.
@@ -117,65 +34,62 @@ def run(
     Parameters
     ----------
     deployment : Deployment
-    table : RequestTable
+        Of `hwsim.compile`.
+    requests : str, Path or RequestTable
+        A request file, the name of a recipe, or a table that was loaded before.
+    output : str or Path, optional
+        HDF5 file of the result; none is written without it.
+    record : {"requests", "steps", "operators", "events"}
+        What the file keeps, each level all of the one before.
+    limit, rate_scale, seed
+        As `hwsim.workload.load`: first requests only, arrivals scaled, seed of a recipe.
     router : {"round-robin", "least-loaded"}
         How requests are split between replicas.
-    concurrency : int
-        0 = requests arrive as their table says; c = closed loop with c requests in flight.
-    sink : callable, optional
-        Gets the step and chunk rows as they come.
     watch : callable, optional
         Gets (finished, all) requests now and then.
 
+    Returns
+    -------
+    Run
+        `hwsim.measure(run)` gives its figures, `hwsim.summary(run)` the screen of `hwsim replay`.
+
     Raises
     ------
-    HwsimError
-        The core stopped for a reason that is an error of hwsim.
+    InputError
+        The traffic, the record level or the output cannot be used; nothing is written.
     """
     started = time.process_time()
-    rules = rules_of(deployment, table, router, concurrency)
-    costs = deployment.costs
-    core = ServeRun(_core_requests(table), rules, costs.core(rules))
-    account, intervals = Account(costs), _Intervals(rules.replicas)
-    steps, chunks = np.zeros(STEP_ROWS, types.STEP_DTYPE), np.zeros(CHUNK_ROWS, types.CHUNK_DTYPE)
-    simulating, status = 0.0, -1
-    while status != types.DONE:
-        status = core.run(steps, chunks)
-        if core.n_steps or core.n_chunks:
-            rows = steps[: core.n_steps], chunks[: core.n_chunks]
-            account.add(*rows)
-            intervals.add(rows[0])
-            if sink is not None:
-                sink(*rows)
-        if status == types.MISSING:
-            before = time.process_time()
-            costs.fill(core.missing())
-            simulating += time.process_time() - before
-        elif status not in (types.DONE, types.BUFFER_FULL):
-            raise HwsimError(f"the serving core stopped ({types.STATUS_NAMES[status]}) at {core.step_in_hand()}")
-        if watch is not None:
-            watch(core.finished, len(table))
-    costs.flush()
-    return Run(
-        deployment,
-        table,
-        core.requests(),
-        account,
-        np.concatenate([*intervals.gaps, np.zeros(0, np.int64)]),
-        np.concatenate([*intervals.weights, np.zeros(0, np.int64)]),
-        core.preemptions,
-        core.refused,
-        simulating,
-        time.process_time() - started - simulating,
-    )
+    table = requests if isinstance(requests, RequestTable) else load(requests, limit, rate_scale, seed)
+    parsed = time.process_time() - started
+    options = {"router": router, "seed": seed, "requests": limit, "rate_scale": str(rate_scale or 1), "record": record}
+    recorder = Recorder(output, deployment, provenance(deployment, table, options), record) if output else nullcontext()
+    with recorder as kept:
+        done = run(deployment, table, router=router, sink=kept.rows if kept else None, watch=watch)
+        _refuse_nothing_served(done)
+        if kept:
+            kept.finish(done)
+    return replace(done, cpu_parse_s=parsed)
 
 
-def _core_requests(table: RequestTable) -> types.Requests:
-    return types.Requests(
-        table.arrival_ps,
-        table.prompt_tokens,
-        table.output_tokens,
-        table.prefix_offset,
-        table.prefix_ids,
-        table.prefix_block_tokens,
-    )
+def _refuse_nothing_served(done: Run) -> None:
+    """A run in which no request fits is a mistake in the plan, not a result."""
+    if done.refused == len(done.table):
+        tokens = (done.rules.kv_blocks - 1) * done.rules.block_tokens
+        raise bad(
+            "KV cache",
+            f"{len(done.table)} requests, each longer than the {tokens:,} tokens of a replica's KV cache",
+            "at least one request that fits",
+            "use more devices a replica, a smaller model or precision, or fp8 KV",
+        )
+
+
+def options_of(attrs: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of `replay` that a trace's attributes hold."""
+    options = attrs["options"]
+    return {
+        "router": options["router"],
+        "seed": options["seed"],
+        "limit": options["requests"],
+        "rate_scale": options["rate_scale"],
+        "record": options["record"],
+    }

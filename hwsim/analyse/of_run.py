@@ -1,0 +1,59 @@
+"""Figures and summary of a run in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from hwsim.analyse import summary as screen
+from hwsim.analyse.metrics import Metrics
+from hwsim.analyse.metrics import measure as measure_columns
+from hwsim.analyse.slo import Slo
+from hwsim.serving.record import request_columns, summary_totals
+from hwsim.serving.run import Run
+
+
+def measure(run: Run, slo: Slo | str | None = None) -> Metrics:
+    """Figures of a run: latencies, rates, goodput at `slo` ("ttft=2s,tpot=50ms"), KV use, energy, bounds."""
+    totals = summary_totals(run)
+    columns = request_columns(run)
+    return measure_columns(
+        columns,
+        run.steps,
+        slo=slo,
+        bound_ps=np.array(totals["bound_ps"], np.int64),
+        energy_pj=totals["energy_pj"],
+        kv_blocks=totals["kv_blocks"],
+    )
+
+
+def summary(
+    run: Run, slo: Slo | str | None = None, *, cpu_s: Mapping[str, float] | None = None, output: str = ""
+) -> str:
+    """The one screen that `hwsim replay` prints."""
+    return screen.text(heading(run, cpu_s or {}, output), measure(run, slo))
+
+
+def heading(run: Run, cpu_s: Mapping[str, float], output: str) -> screen.Run:
+    """What was run, for the head of the screen."""
+    deployment, table, placement = run.deployment, run.table, run.deployment.placement
+    accelerator, model = deployment.system.accelerator, deployment.model
+    link = accelerator.links.scale_up.link
+    replicas = f"{placement.replicas} replica" + ("s" if placement.replicas > 1 else "")
+    kv_tokens = (placement.kv_blocks - 1) * run.rules.block_tokens
+    notes = list(table.notes)
+    if run.refused:
+        notes.append(f"{run.refused} requests need more than the {kv_tokens:,} tokens of a replica's KV cache: refused")
+    return screen.Run(
+        system=f"{deployment.system.id}: {deployment.system.count} x {accelerator.name}, {link.name}",
+        model=f"{model.id}: {model.params / 1e9:.1f} B parameters, {deployment.precision} weights",
+        plan=f"tp={placement.tp}, {replicas}; a device holds {placement.weight_bytes / 1e9:.1f} GB of weights and "
+        f"{placement.kv_bytes / 1e9:.1f} GB of KV cache ({kv_tokens:,} tokens a replica)",
+        software=f"{deployment.software.id}: {deployment.software.name}",
+        trace=f"{table.name}: {len(table):,} requests over {table.span_ps / 1e12:,.0f} s, {table.format}",
+        defaults=deployment.defaults,
+        notes=tuple(notes),
+        cpu_s=cpu_s,
+        output=output,
+    )

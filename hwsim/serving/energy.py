@@ -1,0 +1,47 @@
+"""Energy of a run by part: static power over the whole time, busy units, bytes and operations.
+
+The form is the one that explains measured power of GPUs: a chip draws its static power as long as it is on, each unit
+that holds a kernel draws the active power whether it waits or not, and bytes and operations cost energy each.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hwsim.describe.accelerator import Accelerator
+from hwsim.units import pj_ceil
+
+
+def energy_pj(
+    accelerator: Accelerator, operators: list[dict[str, Any]], devices: int, tp: int, makespan_ps: int
+) -> dict[str, int]:
+    """Picojoules of all devices by part.
+
+    Parameters
+    ----------
+    accelerator : Accelerator
+    operators : list of dict
+        Rows of `Account.operators`: sums over the run for one device of a replica.
+    devices, tp : int
+        Devices of the system, of a replica.
+    makespan_ps : int
+        How long the system was on.
+
+    Returns
+    -------
+    dict of str to int
+        static, active, bytes, flops.
+    """
+    power = accelerator.power
+    busy_ps = sum(row["time_ps"] for row in operators)
+    units = accelerator.units.tensor.count
+    link = accelerator.links.scale_up.link.energy
+    moved = power.per_byte["hbm"] * sum(row["hbm_bytes"] for row in operators)
+    moved += link * sum(row["link_bytes"] for row in operators)
+    parts = {
+        "static": pj_ceil(power.static * makespan_ps / 10**12 * devices),
+        "active": pj_ceil(power.active_per_unit * units * busy_ps / 10**12 * tp),
+        "bytes": pj_ceil(moved * tp),
+    }
+    dynamic = sum(row["energy_pj"] for row in operators) * tp
+    return parts | {"flops": max(0, dynamic - parts["bytes"])}

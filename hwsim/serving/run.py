@@ -1,0 +1,160 @@
+"""Requests through a deployment, step by step in the core; missing samples are simulated on the way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from hwsim._core import serve_types as types
+from hwsim._core.serve import ServeRun
+from hwsim.errors import HwsimError
+from hwsim.serving.account import Account
+from hwsim.serving.deployment import Deployment
+from hwsim.units import ps_ceil
+from hwsim.workload.table import RequestTable
+
+STEP_ROWS, CHUNK_ROWS = 1 << 16, 1 << 16
+
+Watch = Callable[[int, int], None]  # finished requests, all requests
+Sink = Callable[[np.ndarray, np.ndarray], None]  # STEP_DTYPE rows, CHUNK_DTYPE rows
+
+
+# Columns of the steps that every run keeps, whatever it records: metrics need them.
+KEPT = ("replica", "start_ps", "end_ps", "n_decode", "kv_used_blocks")
+
+
+@dataclass
+class Run:
+    """What a replay gives.
+
+    Attributes
+    ----------
+    deployment : Deployment
+    table : RequestTable
+    rules : serve_types.Rules
+    requests : REQUEST_DTYPE[n]
+        Times of every request in picoseconds; -1 where it was refused.
+    steps : dict of str to int64[m]
+        The columns `KEPT` of every step.
+    account : Account
+        Sums over the steps.
+    preemptions, refused : int
+    cpu_sim_s, cpu_replay_s, cpu_parse_s : float
+        Process time spent in simulating samples, in the rest of the replay, and before it in reading the requests.
+    """
+
+    deployment: Deployment
+    table: RequestTable
+    rules: types.Rules
+    requests: np.ndarray
+    steps: dict[str, np.ndarray]
+    account: Account
+    preemptions: int
+    refused: int
+    cpu_sim_s: float
+    cpu_replay_s: float
+    cpu_parse_s: float = 0.0
+
+
+def rules_of(
+    deployment: Deployment, table: RequestTable, router: str = "round-robin", concurrency: int = 0
+) -> types.Rules:
+    """The scheduler's rules as the core takes them: the software profile's, with the KV blocks of the placement."""
+    scheduler, placement = deployment.software.scheduler, deployment.placement
+    return types.Rules(
+        token_budget=scheduler.token_budget,
+        max_num_seqs=scheduler.max_num_seqs,
+        kv_blocks=placement.kv_blocks,
+        block_tokens=scheduler.block_tokens,
+        async_depth=scheduler.async_depth,
+        scheduler=scheduler.kind,
+        reserve={"prompt+output": "output"}.get(scheduler.reserve, scheduler.reserve),
+        prefix_caching=bool(scheduler.prefix_cache and table.prefix_block_tokens),
+        replicas=placement.replicas,
+        router=router,
+        frontend_ps=ps_ceil(deployment.software.overheads.frontend),
+        concurrency=concurrency,
+    )
+
+
+def run(
+    deployment: Deployment,
+    table: RequestTable,
+    *,
+    router: str = "round-robin",
+    concurrency: int = 0,
+    sink: Sink | None = None,
+    watch: Watch | None = None,
+) -> Run:
+    """Replay requests on a deployment.
+
+    Parameters
+    ----------
+    deployment : Deployment
+    table : RequestTable
+    router : {"round-robin", "least-loaded"}
+        How requests are split between replicas.
+    concurrency : int
+        0 = requests arrive as their table says; c = closed loop with c requests in flight.
+    sink : callable, optional
+        Gets the step and chunk rows as they come.
+    watch : callable, optional
+        Gets (finished, all) requests now and then.
+
+    Raises
+    ------
+    HwsimError
+        The core stopped for a reason that is an error of hwsim.
+    """
+    started = time.process_time()
+    rules = rules_of(deployment, table, router, concurrency)
+    costs = deployment.costs
+    core = ServeRun(_core_requests(table), rules, costs.core(rules))
+    account = Account(costs)
+    kept: dict[str, list[np.ndarray]] = {name: [] for name in KEPT}
+    steps, chunks = np.zeros(STEP_ROWS, types.STEP_DTYPE), np.zeros(CHUNK_ROWS, types.CHUNK_DTYPE)
+    simulating, status = 0.0, -1
+    while status != types.DONE:
+        status = core.run(steps, chunks)
+        if core.n_steps or core.n_chunks:
+            rows = steps[: core.n_steps], chunks[: core.n_chunks]
+            account.add(*rows)
+            for name in KEPT:
+                kept[name].append(rows[0][name].copy())
+            if sink is not None:
+                sink(*rows)
+        if status == types.MISSING:
+            before = time.process_time()
+            costs.fill(core.missing())
+            simulating += time.process_time() - before
+        elif status not in (types.DONE, types.BUFFER_FULL):
+            raise HwsimError(f"the serving core stopped ({types.STATUS_NAMES[status]}) at {core.step_in_hand()}")
+        if watch is not None:
+            watch(core.finished, len(table))
+    costs.flush()
+    return Run(
+        deployment=deployment,
+        table=table,
+        rules=rules,
+        requests=core.requests(),
+        steps={name: np.concatenate([*parts, np.zeros(0, np.int64)]) for name, parts in kept.items()},
+        account=account,
+        preemptions=core.preemptions,
+        refused=core.refused,
+        cpu_sim_s=simulating,
+        cpu_replay_s=time.process_time() - started - simulating,
+    )
+
+
+def _core_requests(table: RequestTable) -> types.Requests:
+    return types.Requests(
+        table.arrival_ps,
+        table.prompt_tokens,
+        table.output_tokens,
+        table.prefix_offset,
+        table.prefix_ids,
+        table.prefix_block_tokens,
+    )
