@@ -71,9 +71,10 @@ def test_more_is_never_slower_for_gemm_programs(groups):
     base = programs.gemm(groups, 12, 5, 12, 3, 0.4, **GEMM)
     rng = np.random.default_rng(groups)
     rows = np.repeat(resources_of(base), 400, axis=0)
-    rows["num"][::2] = rows["num"][1::2] = rng.integers(50, 6000, (200, rows.shape[1]))
-    faster = rng.integers(rows.shape[1], size=200)
-    rows["num"][1::2][np.arange(200), faster] += rng.integers(1, 3000, 200)
+    kind = np.array(["hlpt".index(name[0]) for name in base.template.names["resources"]])  # hbm, l2, ports, tensors
+    rows["num"][:] = np.take_along_axis(np.repeat(rng.integers(50, 6000, (200, 4)), 2, axis=0), kind[None], axis=1)
+    faster = rng.integers(4, size=200)[:, None] == kind  # all cores alike
+    rows["num"][1::2] += faster * rng.integers(1, 3000, (200, 1))
     end = run_many(bind(base.template, base.values, rows, cells=base.cells).require()).end
     assert (end[1::2] <= end[::2]).all()
 
