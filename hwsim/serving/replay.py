@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from hwsim.describe import restore
+from hwsim.describe.model import Model
 from hwsim.describe.plan import Plan
+from hwsim.describe.software import Software
+from hwsim.describe.system import System
 from hwsim.errors import bad
-from hwsim.serving.deployment import Deployment, deploy
+from hwsim.serving.deployment import Deployment, Kind, deploy
 from hwsim.serving.record import Recorder, provenance
 from hwsim.serving.run import Run, Watch, run
 from hwsim.trace import Trace
@@ -112,7 +115,9 @@ def rerun(old: Trace, output: str | Path, requests_from: str | Path | None = Non
     if missing:
         raise bad(str(old.path), f"a trace without {', '.join(missing)}", "a trace of hwsim replay")
     deployment = deploy(
-        *(restore(kind, attrs[kind], str(old.path)) for kind in ("system", "model", "software")),
+        _restored(System, old),
+        _restored(Model, old),
+        _restored(Software, old),
         Plan(**attrs["plan"]),
         attrs["precision"],
         attrs["kv_dtype"],
@@ -124,3 +129,9 @@ def rerun(old: Trace, output: str | Path, requests_from: str | Path | None = Non
         got = f"requests with sha256 {table.sha256[:12]}..."
         raise bad(str(source), got, f"those of the recorded run, {attrs['trace_sha256'][:12]}...")
     return _recorded(deployment, table, options, output)
+
+
+def _restored(cls: type[Kind], old: Trace) -> Kind:
+    found = restore(cls.kind, old.attrs[cls.kind], str(old.path))
+    assert isinstance(found, cls)
+    return found
