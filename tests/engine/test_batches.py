@@ -1,12 +1,14 @@
 """Batches: the same answers for any number of threads, and one bad program harms no other."""
 
+import signal
+
 import numpy as np
 import programs
 import pytest
 from random_programs import random_program
 
 from hwsim._core import tables
-from hwsim.operators.executor import DEFAULT_BUDGET
+from hwsim.operators.executor import DEFAULT_BUDGET, arena_after
 from hwsim.operators.program import RESOURCE_DTYPE, bind, run_many, run_one
 
 
@@ -65,14 +67,31 @@ def test_a_pool_too_small_grows_and_changes_nothing():
     assert run_one(bound).end == 3000 + 9000
 
 
+class Interrupted(Exception):
+    """Raised by the signal handler of the test."""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_signal_ends_a_long_run(threads):
+    def handler(*_):
+        raise Interrupted
+
+    bound = programs.systolic(8, 8, 20, 1 << 30)
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with pytest.raises(Interrupted):
+            run_many(bound, threads, skip=False)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
 def test_unknown_records_are_refused():
     with pytest.raises(Exception, match="'events'"):
         run_one(gemm_batch(1), record="events")
 
 
 def test_the_skip_is_taken_and_passes_few_rows():
-    from hwsim.operators.executor import arena_after
-
     arena = arena_after(programs.systolic(128, 128, 8192, 4096, hbm=(933, 2)), 0)
     rows, periods = arena.work_done
     assert rows < 200 and periods > 4000
