@@ -1,26 +1,54 @@
+# PYTHON picks the interpreter, VENV the environment; PYTEST adds options to pytest (make test PYTEST="-n 2 -x").
 PYTHON ?= python3
 VENV ?= .venv
+PYTEST ?=
 BIN := $(VENV)/bin
+STOP = || { echo "make dev: $(1)" >&2; exit 1; }
 
-.PHONY: dev test check fuzz bench demo docs fidelity clean
+.PHONY: help needs dev test check fuzz bench docs fidelity clean
 
-$(VENV)/.ready: pyproject.toml
+help:
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+needs:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null $(call STOP,$(PYTHON) is missing or older than 3.11: install it or name another one$(comma) make dev PYTHON=python3.12)
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null $(call STOP,$(PYTHON) cannot make environments: on Debian and Ubuntu apt-get install python3-venv)
+	@$(PYTHON) -c 'import sysconfig; open(sysconfig.get_path("include") + "/Python.h")' 2>/dev/null $(call STOP,the C headers of $(PYTHON) are missing: on Debian and Ubuntu apt-get install python3-dev)
+	@command -v $${CC:-gcc} >/dev/null || command -v cc >/dev/null $(call STOP,there is no C compiler: on Debian and Ubuntu apt-get install gcc libc6-dev)
+
+$(VENV)/.ready: pyproject.toml | needs
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --upgrade pip
-	$(BIN)/pip install -q "setuptools>=77" "cython>=3.1" "numpy>=2.0"
-	$(BIN)/pip install -q --no-build-isolation -e ".[dev]"
+	$(BIN)/pip install -qq --disable-pip-version-check "setuptools>=77" "cython>=3.1" "numpy>=2.0"
+	$(BIN)/pip install -qq --disable-pip-version-check --no-build-isolation -e ".[dev]"
 	touch $@
 
 dev: $(VENV)/.ready  ## environment and build; builds again only what changed
 	$(BIN)/python setup.py -q build_ext --inplace
 
-test: dev
-	$(BIN)/pytest
+test: dev  ## all tests, random ones a seeded tenth
+	$(BIN)/python -m pytest $(PYTEST)
+
+check: dev  ## style, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+fuzz: dev  ## random tests at their full counts
+	HWSIM_FUZZ=1 $(BIN)/python -m pytest -m fuzz $(PYTEST)
+
+bench: dev  ## goals and rates
+	$(BIN)/python -m pytest bench -o addopts="-q --strict-markers --import-mode=importlib" $(PYTEST)
 
 fidelity: dev  ## simulated against measured kernels, as far as ../shared has them
 	$(BIN)/hwsim validate operators --measured ../shared/measured
 
-clean:
-	rm -rf build dist site .venv .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info
+docs: dev  ## the documentation as web pages, in site/
+	$(BIN)/pip install -qq --disable-pip-version-check -e ".[docs]" --no-build-isolation
+	$(BIN)/mkdocs build --strict
+
+clean:  ## everything that was made
+	rm -rf build dist site .venv .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache *.egg-info
 	find . -name '*.so' -path './hwsim/*' -delete
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+comma := ,

@@ -12,7 +12,6 @@ signals leave at different times).
 import numpy as np
 
 from hwsim._core import tables
-from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from hwsim._core.engine_arena cimport lay_out, load_rows, reset
@@ -86,8 +85,8 @@ cdef void act(State* s) noexcept nogil:
     s.n_due = 0
 
 
-cdef int run(State* s, const int32_t* stop) except -1 nogil:
-    """All ticks that have events; s.status says how it ended. Raises only what a signal handler raises (Ctrl-C)."""
+cdef void run(State* s, const int32_t* stop) noexcept nogil:
+    """All ticks that have events; s.status says how it ended."""
     cdef int64_t ticks = 0
     cdef int q
     while True:
@@ -95,7 +94,7 @@ cdef int run(State* s, const int32_t* stop) except -1 nogil:
             happen(s, heap_pop(s.heap, &s.n_heap))
         act(s)
         if s.status != OK:
-            return 0
+            return
         if s.pace_due:
             if s.skip:
                 try_skip(s)
@@ -104,16 +103,12 @@ cdef int run(State* s, const int32_t* stop) except -1 nogil:
             break
         s.t = s.heap[0].t
         ticks += 1
-        if ticks % LOOK_UP == 0:
-            with gil:
-                PyErr_CheckSignals()
-            if stop[0]:
-                s.status = STOPPED
-                return 0
+        if ticks % LOOK_UP == 0 and stop[0]:
+            s.status = STOPPED
+            return
     for q in range(s.n_queues):
         if s.queues[q].state != ENDED:
             s.status = DEADLOCK
-    return 0
 
 
 # ---- from Python
@@ -173,6 +168,7 @@ cdef class Arena:
         cdef int64_t[:, ::1] parts = out.bound, busy = out.busy, passes = out.passes
         cdef Py_ssize_t i = begin
         cdef State* s = &self.s
+        cdef const int64_t* no = NULL
         s.skip, s.budget = skip and records is None, budget
         s.records, s.record_room = NULL, 0
         if records is not None and records.shape[0]:
@@ -180,9 +176,7 @@ cdef class Arena:
         while i < end:
             with nogil:
                 while i < end:
-                    if stop[0]:
-                        status[i] = STOPPED
-                    elif status[i] != REFUSED:
+                    if status[i] != REFUSED and not stop[0]:
                         s.passes = &passes[i, 0] if s.n_slots else NULL
                         s.busy = &busy[i, 0] if s.n_servers else NULL
                         self.start(&work[i, 0] if s.n_slots else NULL, &latency[i, 0] if latency.shape[1] else NULL,
