@@ -12,6 +12,7 @@ signals leave at different times).
 import numpy as np
 
 from hwsim._core import tables
+from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from hwsim._core.engine_arena cimport lay_out, load_rows, reset
@@ -85,8 +86,8 @@ cdef void act(State* s) noexcept nogil:
     s.n_due = 0
 
 
-cdef void run(State* s, const int32_t* stop) noexcept nogil:
-    """All ticks that have events; s.status says how it ended."""
+cdef int run(State* s, const int32_t* stop) except -1 nogil:
+    """All ticks that have events; s.status says how it ended. Raises only what a signal handler raises (Ctrl-C)."""
     cdef int64_t ticks = 0
     cdef int q
     while True:
@@ -94,7 +95,7 @@ cdef void run(State* s, const int32_t* stop) noexcept nogil:
             happen(s, heap_pop(s.heap, &s.n_heap))
         act(s)
         if s.status != OK:
-            return
+            return 0
         if s.pace_due:
             if s.skip:
                 try_skip(s)
@@ -103,12 +104,16 @@ cdef void run(State* s, const int32_t* stop) noexcept nogil:
             break
         s.t = s.heap[0].t
         ticks += 1
-        if ticks % LOOK_UP == 0 and stop[0]:
-            s.status = STOPPED
-            return
+        if ticks % LOOK_UP == 0:
+            with gil:
+                PyErr_CheckSignals()
+            if stop[0]:
+                s.status = STOPPED
+                return 0
     for q in range(s.n_queues):
         if s.queues[q].state != ENDED:
             s.status = DEADLOCK
+    return 0
 
 
 # ---- from Python
@@ -168,7 +173,6 @@ cdef class Arena:
         cdef int64_t[:, ::1] parts = out.bound, busy = out.busy, passes = out.passes
         cdef Py_ssize_t i = begin
         cdef State* s = &self.s
-        cdef const int64_t* no = NULL
         s.skip, s.budget = skip and records is None, budget
         s.records, s.record_room = NULL, 0
         if records is not None and records.shape[0]:
@@ -176,7 +180,9 @@ cdef class Arena:
         while i < end:
             with nogil:
                 while i < end:
-                    if status[i] != REFUSED and not stop[0]:
+                    if stop[0]:
+                        status[i] = STOPPED
+                    elif status[i] != REFUSED:
                         s.passes = &passes[i, 0] if s.n_slots else NULL
                         s.busy = &busy[i, 0] if s.n_servers else NULL
                         self.start(&work[i, 0] if s.n_slots else NULL, &latency[i, 0] if latency.shape[1] else NULL,

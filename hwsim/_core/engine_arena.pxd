@@ -111,11 +111,8 @@ cdef inline void reset(State* s, const ResourceRow* resources, const QueueRow* q
         s.rings[i].first = s.rings[i].last = -1
     for i in range(s.n_pace):
         s.snapshots[i].tries = s.snapshots[i].n_words = 0
-    for i in range(s.pool):
-        s.nodes[i].next = i + 1
-    s.nodes[s.pool - 1].next = -1
     memset(&s.nodes[0].path, 0, sizeof(Path))
-    s.last_node, s.free_node = 0, 1      # node 0 holds the path of the last DONE: none yet
+    s.last_node, s.fresh_node, s.free_node = 0, 1, -1   # node 0 holds the path of the last DONE: none yet
     s.n_heap = s.n_issued = s.n_due = s.status = 0
     s.pace_due = 0
     s.t = s.end = s.steps = s.n_records = s.effort = s.skipped = 0

@@ -117,10 +117,13 @@ cdef inline void signal(State* s, int counter, int64_t by, Path* path) noexcept 
 cdef inline int new_node(State* s) noexcept nogil:
     """A free node, or -1 and status POOL."""
     cdef int node = s.free_node
-    if node < 0:
-        s.status = POOL
-    else:
+    if node >= 0:
         s.free_node = s.nodes[node].next
+    elif s.fresh_node < s.pool:
+        node = s.fresh_node
+        s.fresh_node += 1
+    else:
+        s.status = POOL
     return node
 
 

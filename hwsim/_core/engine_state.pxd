@@ -77,7 +77,10 @@ cdef struct Snapshot:       # of one PACE loop
 
 cdef struct State:
     int n_rows, n_queues, n_servers, n_counters, n_slots, n_pace, n_rotors, pool
-    int skip, n_heap, n_issued, n_due, free_node, last_node, status
+    int skip, n_heap, n_issued, n_due, status
+    int free_node           # head of the list of nodes given back, -1 none
+    int fresh_node          # first node never used
+    int last_node           # holds the path of the last DONE
     uint32_t pace_due
     int64_t t, end, budget, steps
     int64_t effort          # events sorted by the skip

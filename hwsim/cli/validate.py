@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
-SUITES = ("operators",)
+# A measured run of a server -> system, model and software that it ran.
+RUNS = {"RTXPRO6000__Llama-3.1-8B": ("rtx-pro-6000", "llama-3.1-8b", "vllm-0.19")}
 
 
 @click.command()
-@click.argument("suite", type=click.Choice(SUITES), default="operators")
+@click.argument("suite", type=click.Choice(["operators", "serving"]), default="operators")
 @click.option(
     "--measured",
     type=click.Path(path_type=Path),
@@ -22,8 +23,14 @@ SUITES = ("operators",)
     "--dtype", "dtypes", multiple=True, default=("bf16",), show_default=True, help="Operand dtypes to compare."
 )
 @click.option("--only", "only", multiple=True, help="Sources to compare, e.g. gemm; all by default.")
-def command(suite: str, measured: Path, dtypes: tuple[str, ...], only: tuple[str, ...]) -> None:
-    """Compare the operators of measured tables with their simulation, per chip, software and dtype."""
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw the serving run, measured and simulated.")
+def command(suite: str, measured: Path, dtypes: tuple[str, ...], only: tuple[str, ...], plot: Path | None) -> None:
+    """Compare simulation with measurement: operators with tables of kernel times, or serving with a server's log."""
+    click.echo(operator_table(measured, dtypes, only) if suite == "operators" else serving_text(measured, plot))
+
+
+def operator_table(measured: Path, dtypes: tuple[str, ...], only: tuple[str, ...]) -> str:
+    """Errors per chip, software and dtype."""
     from hwsim.errors import bad
     from hwsim.validate import operators
 
@@ -34,4 +41,18 @@ def command(suite: str, measured: Path, dtypes: tuple[str, ...], only: tuple[str
     for name in only or operators.SOURCES:
         wanted = ("fp16", *dtypes) if name == "nccl" else dtypes
         found += list(operators.lines(operators.compare(measured, name, wanted)))
-    click.echo(operators.table(found))
+    return operators.table(found)
+
+
+def serving_text(measured: Path, plot: Path | None) -> str:
+    """Errors of every measured run of a server."""
+    from hwsim.validate import serving
+
+    text = []
+    for name, (system, model, software) in RUNS.items():
+        log = serving.read(measured / "vllm_runs" / name)
+        done = serving.replay(log, system, model, software)
+        text += [f"{model} on {system}, {software}, {len(log.table)} requests", *serving.lines(log, done)]
+        if plot is not None:
+            serving.plot(log, done, plot)
+    return "\n".join(text)

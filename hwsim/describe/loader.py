@@ -15,7 +15,7 @@ from hwsim.describe.block import Description
 from hwsim.describe.kinds import class_of, inside
 from hwsim.describe.library import a
 from hwsim.describe.plain import from_plain
-from hwsim.describe.resolve import apply_sets, expand, from_file, from_name, read_file
+from hwsim.describe.resolve import apply_sets, derived_from, derived_system, expand, from_file, from_name, read_file
 from hwsim.describe.tree import Tree
 from hwsim.errors import InputError, bad
 
@@ -41,17 +41,18 @@ def load(name: str | File, kind: str | None = None, sets: Sequence[str] = ()) ->
     """
     if kind is not None:
         library.check_kind(kind)
-    return _load(str(name), kind, tuple(sets), _stamp(str(name)))
-
-
-def _stamp(name: str) -> int:
-    """Changes when a file given by path changes; the library's own files do not change under a running process."""
-    file = File(name)
-    return file.stat().st_mtime_ns if _FILE.match(name) and file.is_file() else 0
+    text = str(name)
+    if File(derived_from(text)[0]).exists():
+        return _load(text, kind, tuple(sets))  # a user's file may change under a running process
+    return _known(text, kind, tuple(sets))
 
 
 @lru_cache(maxsize=256)
-def _load(name: str, kind: str | None, sets: tuple[str, ...], _stamp: int) -> Description:
+def _known(name: str, kind: str | None, sets: tuple[str, ...]) -> Description:
+    return _load(name, kind, sets)
+
+
+def _load(name: str, kind: str | None, sets: tuple[str, ...]) -> Description:
     kind, tree = find(name, kind)
     apply_sets(tree, kind, sets)
     return build(kind, tree)
@@ -95,15 +96,16 @@ def _find_file(file: File, kind: str | None) -> tuple[str, Tree]:
         return "model", tree_of_config(file)
     own = read_file(file)
     stated = own.value.get("kind")
+    if kind == "system" and stated == "accelerator":
+        alone = derived_system(str(file))
+        assert alone
+        return kind, alone
     told = kind or stated or library.kind_of_file(file)
     if told is None:
         expected = "`kind: accelerator` (or another kind)"
         raise bad(f"{file}:1:1", "a file without a kind", expected, "add the line, or say the kind")
     library.check_kind(str(told), own.mark(("kind",)).place if stated else "kind")
-    if stated and stated != told:
-        raise bad(own.mark(("kind",)).place, f"'{stated}'", a(str(told)))
-    tree = from_file(file, str(told))
-    return str(told), tree
+    return str(told), from_file(file, str(told))
 
 
 def build(kind: str, tree: Tree) -> Description:
@@ -111,7 +113,6 @@ def build(kind: str, tree: Tree) -> Description:
     cls = class_of(kind)
     found = list(tree.faults)
     value = _validated(tree.value, cls)
-    value.pop("kind", None)
     built: Description | None = None
     try:
         built = cls.model_validate(value)

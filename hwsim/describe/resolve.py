@@ -65,25 +65,44 @@ def from_file(file: File, kind: str, chain: tuple[str, ...] = ()) -> Tree:
     `chain` names the descriptions that led here, so that a circle can be named.
     """
     own = read_file(file)
+    stated = own.value.get("kind", kind)
+    if stated != kind:
+        raise _at(own.mark(("kind",)), f"{stated!r}", a(kind), path="kind")
     tree = _extended(own, kind, file, (*chain, file.stem))
     tree.value.setdefault("id", file.stem)
     expand(tree, kind, ())
     return tree
 
 
-def from_name(name: str, kind: str) -> Tree | None:
-    """Complete tree of a name or alias of a kind, or of a system derived from an accelerator; None if there is none."""
-    file = library.file_of(name, kind)
+def file_of(name: str, kind: str, folder: File) -> File | None:
+    """File of a name or alias of a kind, or a YAML file named from a folder; None if there is none."""
+    beside = folder / name
+    if name.endswith((".yaml", ".yml")) and beside.is_file():
+        return beside
+    return library.file_of(name, kind)
+
+
+def from_name(name: str, kind: str, folder: File = File()) -> Tree | None:
+    """Complete tree of a name, alias or file of a kind, or of a derived system; None if there is none."""
+    file = file_of(name, kind, folder)
     if file is not None:
         return from_file(file, kind)
     return derived_system(name) if kind == "system" else None
 
 
-def derived_system(name: str) -> Tree | None:
-    """Tree of `ACCELERATOR-xCOUNT` (or of one accelerator alone), or None where there is no such accelerator."""
+def derived_from(name: str) -> tuple[str, int]:
+    """Accelerator and count of a derived system's name; an accelerator in a file of this folder by the file's name."""
     match = _DERIVED.fullmatch(name)
     accelerator, count = (match["accelerator"], int(match["count"])) if match else (name, 1)
-    if library.file_of(accelerator, "accelerator") is None:
+    if library.file_of(accelerator, "accelerator") is None and File(f"{accelerator}.yaml").is_file():
+        accelerator += ".yaml"
+    return accelerator, count
+
+
+def derived_system(name: str) -> Tree | None:
+    """Tree of `ACCELERATOR-xCOUNT` (or of one accelerator alone), or None where there is no such accelerator."""
+    accelerator, count = derived_from(name)
+    if file_of(accelerator, "accelerator", File()) is None:
         return None
     source = f"derived from {accelerator} and its links"
     value = {"id": name, "name": name, "accelerator": accelerator, "count": count}
@@ -99,6 +118,7 @@ def derived_system(name: str) -> Tree | None:
 def _extended(own: Tree, kind: str, file: File, chain: tuple[str, ...], at: Path = ()) -> Tree:
     """A tree merged over the one it extends."""
     tree = Tree(copy(own.value), dict(own.marks), list(own.faults))
+    tree.value.pop("kind", None)
     parent_name = tree.value.pop("extends", None)
     mark = own.mark((*at, "extends"))
     if parent_name is None:
@@ -114,8 +134,7 @@ def _parent(name: object, kind: str, file: File, chain: tuple[str, ...], mark: M
     expected = f"the name of {a(kind)} or a file beside this one"
     if not isinstance(name, str):
         raise _at(mark, repr(name), expected)
-    beside = file.parent / name
-    found = beside if name.endswith((".yaml", ".yml")) and beside.is_file() else library.file_of(name, kind)
+    found = file_of(name, kind, file.parent)
     if found is None:
         raise _at(mark, repr(name), expected, library.similar(name, kind))
     if found.stem in chain:
@@ -229,7 +248,8 @@ def expand_one(tree: Tree, path: Path, kind: str) -> None:
     mark = tree.mark((*path, "extends") if isinstance(value, dict) else path)
     if name is None or (isinstance(value, dict) and "id" in value and "extends" not in value):
         return
-    found = from_name(name, kind) if isinstance(name, str) else None
+    folder = File(mark.where).parent if mark.line else File()
+    found = from_name(name, kind, folder) if isinstance(name, str) else None
     if found is None:
         cure = library.similar(name, kind) if isinstance(name, str) else ""
         raise _at(mark, repr(name), f"the name of {a(kind)}", cure, path=dotted(path))

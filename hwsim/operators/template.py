@@ -177,7 +177,7 @@ class TemplateBuilder:
         Parameters
         ----------
         issue : int or Cell
-            Least cycles between two issues, at least 1.
+            Least cycles between two issues, at least 1, also after a row that was waited for (sync).
         prio : int
             0 to 3, 0 first; read by rotating resources only.
         mult : int or Cell
@@ -340,7 +340,8 @@ class QueueBuilder:
         law : Resource, Law or None
             Where it runs, and at which rate.
         amount : Slot
-            Amount in `unit`; 0 makes the whole chain a zero row.
+            Amount in `unit`; 0 makes the whole chain a zero row: it signals at once, even while earlier commands
+            of the same row are on their way.
         delay : int or Cell
             Cycles after the law's latency before the data count as arrived.
         wait : sequence of (Counter, base) or (Counter, base, step)

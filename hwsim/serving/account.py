@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hwsim._core.bounds import BOUND_CLASSES
-from hwsim.operators.surface import BOUNDS, COLUMNS, TIME, Ints, Surface
+from hwsim.operators.surface import BOUNDS, COLUMNS, TIME, Ints
 from hwsim.serving.costs import CostTables
 
 HALF = 10  # surfaces count their use in 2**-20 of a question
@@ -84,7 +84,7 @@ class Account:
         for table, counts in ((self.costs.tokens, self.by_tokens), (self.costs.sequences, self.by_sequences)):
             for name, totals in table.totals(counts).items():
                 use = table.uses[name]
-                rows.append(self._row(name, use.kind, self.steps * use.count, table.surfaces[name], totals))
+                rows.append(self._row(name, use.kind, self.steps * use.count, counts[1:], totals))
         layers = self.costs.attention.count
         parts = [
             ("attention_prefill", self.costs.prefill, self.prefill, self.chunks),
@@ -92,21 +92,21 @@ class Account:
         ]
         alone = [weighted(used, surface.samples) * layers for _, surface, used, _ in parts]
         together = max(1, sum(totals[TIME] for totals in alone))
-        for (name, surface, _, calls), totals in zip(parts, alone):
+        for (name, _, used, calls), totals in zip(parts, alone):
             # The core composes mixed batches; their time is shared out in the proportion of the parts alone.
             timed = [TIME, *range(BOUNDS.start, BOUNDS.stop)]
             totals[timed] = totals[timed] * self.attention_ps // together
-            rows.append(self._row(name, name, calls * layers, surface, totals))
+            rows.append(self._row(name, name, calls * layers, used, totals))
         return rows
 
     def bound_ps(self) -> dict[str, int]:
         """Time with a step on the device by what limited it; what no operator explains is the host's."""
         rows = self.operators()
         bound = {name: sum(row[f"bound_{name}_ps"] for row in rows) for name in BOUND_CLASSES}
-        bound["host"] += self.busy_ps - sum(row["time_ps"] for row in rows)
+        bound["host"] += self.busy_ps - sum(bound.values())
         return bound
 
     @staticmethod
-    def _row(name: str, kind: str, calls: int, surface: Surface, totals: np.ndarray) -> dict[str, Any]:
-        head: dict[str, Any] = {"name": name, "kind": kind, "calls": calls, "samples": surface.known}
+    def _row(name: str, kind: str, calls: int, used: Ints, totals: np.ndarray) -> dict[str, Any]:
+        head: dict[str, Any] = {"name": name, "kind": kind, "calls": calls, "samples": int(np.count_nonzero(used))}
         return head | {column: int(value) for column, value in zip(COLUMNS, totals)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from hwsim.describe import load
@@ -51,7 +51,7 @@ class Deployment:
     placement: Placement
     machine: Machine
     costs: CostTables
-    defaults: dict[str, str]
+    defaults: dict[str, str] = field(default_factory=dict)
 
 
 def compile(
@@ -99,14 +99,18 @@ def compile(
     the_model = _loaded(model, Model, changes["model"])
     the_software = _loaded(software, Software, changes["software"])
     the_plan = parse_plan(plan, changes["plan"]) if isinstance(plan, str) else plan
-    placement = place(the_system, the_model, the_plan, the_software.scheduler, precision, kv_dtype or "bf16")
-    machine = Machine.of(the_system.accelerator, the_software, "in-model")
+    made = deploy(the_system, the_model, the_software, the_plan, precision, kv_dtype or "bf16")
+    return replace(made, defaults=defaults | _scheduler_defaults(the_software, max_num_seqs, token_budget))
+
+
+def deploy(system: System, model: Model, software: Software, plan: Plan, precision: str, kv_dtype: str) -> Deployment:
+    """A deployment of loaded descriptions; `compile` is the way in from names."""
+    placement = place(system, model, plan, software.scheduler, precision, kv_dtype)
+    machine = Machine.of(system.accelerator, software, "in-model")
     if precision not in machine.tensor:
         raise bad("--precision", f"'{precision}' on {machine.accelerator}", "one of " + ", ".join(machine.tensor))
-    costs = CostTables.of(machine, the_model, placement, the_software, precision)
-    defaults |= _scheduler_defaults(the_software, max_num_seqs, token_budget)
-    return Deployment(the_system, the_model, the_plan, the_software, precision, kv_dtype or "bf16", placement, machine,
-                      costs, defaults)  # fmt: skip
+    costs = CostTables.of(machine, model, placement, software, precision)
+    return Deployment(system, model, plan, software, precision, kv_dtype, placement, machine, costs)
 
 
 def parse_plan(text: str, sets: Iterable[str] = ()) -> Plan:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from hwsim.describe import restore
+from hwsim.describe.model import Model
+from hwsim.describe.plan import Plan
+from hwsim.describe.software import Software
+from hwsim.describe.system import System
 from hwsim.errors import bad
-from hwsim.serving.deployment import Deployment
+from hwsim.serving.deployment import Deployment, Kind, deploy
 from hwsim.serving.record import Recorder, provenance
 from hwsim.serving.run import Run, Watch, run
+from hwsim.trace import Trace
 from hwsim.workload import load
 from hwsim.workload.table import RequestTable
 
@@ -62,13 +69,25 @@ def replay(
     table = requests if isinstance(requests, RequestTable) else load(requests, limit, rate_scale, seed)
     parsed = time.process_time() - started
     options = {"router": router, "seed": seed, "requests": limit, "rate_scale": str(rate_scale or 1), "record": record}
-    recorder = Recorder(output, deployment, provenance(deployment, table, options), record) if output else nullcontext()
+    return replace(_recorded(deployment, table, options, output, watch), cpu_parse_s=parsed)
+
+
+def _recorded(
+    deployment: Deployment,
+    table: RequestTable,
+    options: Mapping[str, Any],
+    output: str | Path | None,
+    watch: Watch | None = None,
+) -> Run:
+    """Run, and keep the trace where an output is named."""
+    attrs = provenance(deployment, table, options)
+    recorder = Recorder(output, deployment, attrs, options["record"]) if output else nullcontext()
     with recorder as kept:
-        done = run(deployment, table, router=router, sink=kept.rows if kept else None, watch=watch)
+        done = run(deployment, table, router=options["router"], sink=kept.rows if kept else None, watch=watch)
         _refuse_nothing_served(done)
         if kept:
             kept.finish(done)
-    return replace(done, cpu_parse_s=parsed)
+    return done
 
 
 def _refuse_nothing_served(done: Run) -> None:
@@ -83,13 +102,36 @@ def _refuse_nothing_served(done: Run) -> None:
         )
 
 
-def options_of(attrs: dict[str, Any]) -> dict[str, Any]:
-    """Keyword arguments of `replay` that a trace's attributes hold."""
+def rerun(old: Trace, output: str | Path, requests_from: str | Path | None = None) -> Run:
+    """Repeat a recorded run from the descriptions, the options and the request file that its trace names.
+
+    Raises
+    ------
+    InputError
+        The request file is gone or is not the one that was replayed; the trace was not written by a replay.
+    """
+    attrs = old.attrs
+    missing = [name for name in ("system", "model", "software", "plan", "options", "trace_source") if name not in attrs]
+    if missing:
+        raise bad(str(old.path), f"a trace without {', '.join(missing)}", "a trace of hwsim replay")
+    deployment = deploy(
+        _restored(System, old),
+        _restored(Model, old),
+        _restored(Software, old),
+        Plan(**attrs["plan"]),
+        attrs["precision"],
+        attrs["kv_dtype"],
+    )
     options = attrs["options"]
-    return {
-        "router": options["router"],
-        "seed": options["seed"],
-        "limit": options["requests"],
-        "rate_scale": options["rate_scale"],
-        "record": options["record"],
-    }
+    source = requests_from or attrs["trace_source"]
+    table = load(source, options["requests"], options["rate_scale"], options["seed"])
+    if table.sha256 != attrs["trace_sha256"]:
+        got = f"requests with sha256 {table.sha256[:12]}..."
+        raise bad(str(source), got, f"those of the recorded run, {attrs['trace_sha256'][:12]}...")
+    return _recorded(deployment, table, options, output)
+
+
+def _restored(cls: type[Kind], old: Trace) -> Kind:
+    found = restore(cls.kind, old.attrs[cls.kind], str(old.path))
+    assert isinstance(found, cls)
+    return found

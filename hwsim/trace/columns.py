@@ -71,7 +71,7 @@ TABLES: dict[str, Table] = {
         "energy_pj": Column("i8", "pJ", "dynamic energy of all calls, all devices of the replica"),
         "flops": Column("i8", "FLOP", "operations of all calls on one device"),
         "bytes": Column("i8", "B", "bytes of all calls on one device, farthest tier"),
-        "samples": Column("i8", "1", "simulations behind its cost surface"),
+        "samples": Column("i8", "1", "points of its cost surface that the run used"),
         "bound_ps": Column("i8", "ps", "time by what limited it", BOUND_CLASSES),
     }),
     "tiers": Table("tier", "requests", 64, {

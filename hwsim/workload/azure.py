@@ -8,6 +8,8 @@ of seconds since 1970 would lose the last digits.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +75,16 @@ def load(source: Source, failures: str = "refuse") -> RequestTable:
     return RequestTable.of(
         arrival, prompts[kept], outputs[kept], notes=tuple(notes), format=FORMAT, sha256=source.sha256
     )
+
+
+def write(table: RequestTable, path: Path, first: str = "2023-11-16 00:00:00") -> None:
+    """Write requests as an Azure trace of 2023: stamps of 100 ns (rounded down) from `first` on, no prefix ids."""
+    rows = [",".join(COLUMNS)]
+    begin = datetime.fromisoformat(first)
+    for arrival, prompt, output in zip(table.arrival_ps.tolist(), table.prompt_tokens, table.output_tokens):
+        seconds, rest = divmod(arrival, PS_PER_SECOND)
+        rows.append(f"{begin + timedelta(seconds=seconds)}.{rest // 10**5:07d},{prompt},{output}")
+    path.write_text("\r\n".join(rows) + "\r\n", newline="")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from hwsim.workload import azure, mooncake
 from hwsim.workload.table import RequestTable
 from hwsim.workload.text import Source
 
+RECIPE_SUFFIXES = (".yaml", ".yml")
+
 
 class Format(NamedTuple):
     """A request format: how its first line is known, and its loader (source, failures) -> RequestTable."""
@@ -40,7 +42,7 @@ def load(
     Parameters
     ----------
     trace : str or Path
-        Path of a request file, or the name of a recipe.
+        Path of a request file, name or YAML file of a recipe, or name of a shipped sample.
     requests : int, optional
         Keep the first so many arrivals; for a recipe, how many to draw.
     rate_scale : Fraction, str or float, optional
@@ -64,11 +66,11 @@ def load(
         raise bad("failures", repr(failures), "'refuse' or 'drop'")
     scale = None if rate_scale is None else parse_rate_scale(rate_scale)
     path = Path(trace)
-    if not path.exists():
-        raise bad(str(trace), "no such file", "a request file", "look at the spelling")
-    table = read(path, failures)
-    if requests is not None:
-        table = table.first(requests)
+    if path.exists() and path.suffix not in RECIPE_SUFFIXES:
+        table = read(path, failures)
+        table = table if requests is None else table.first(requests)
+    else:
+        table = _named(str(trace), requests, seed, failures)
     return table if scale is None else table.scaled(scale)
 
 
@@ -82,6 +84,25 @@ def read(path: Path, failures: str = "refuse") -> RequestTable:
     line = source.first_line
     shown = repr(line if len(line) <= 80 else line[:77] + "...")
     raise bad(f"{path}:1:1", shown, "; or ".join(form.looks for form in FORMATS.values()))
+
+
+def _named(name: str, requests: int | None, seed: int, failures: str) -> RequestTable:
+    from hwsim import describe  # brings pydantic and ruamel.yaml; a request file needs neither
+    from hwsim.describe import library
+    from hwsim.describe.recipe import Recipe
+    from hwsim.workload.recipe import draw
+
+    shipped = library.root().parent / "traces" / f"{name}.csv"
+    if "/" not in name and shipped.is_file():
+        table = read(shipped, failures)
+        return table if requests is None else table.first(requests)
+    if Path(name).suffix not in RECIPE_SUFFIXES and library.file_of(name, "recipe") is None:
+        recipes = ", ".join(library.names("recipe"))
+        cure = f"recipes are {recipes}; `hwsim fetch` lists traces to download"
+        raise bad(name, "no such file or recipe", "a request file or the name of a recipe", cure)
+    recipe = describe.load(name, "recipe")
+    assert isinstance(recipe, Recipe)
+    return draw(recipe, requests, seed)
 
 
 def parse_rate_scale(value: Fraction | str | float) -> Fraction:

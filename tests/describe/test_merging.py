@@ -58,6 +58,31 @@ def test_an_alias_can_be_a_base(write):
     assert load(write("s.yaml", "extends: vllm\nname: mine\n"), "software").scheduler.async_depth == 2
 
 
+CHIP = "kind: accelerator\nextends: h100-sxm\nclocks: {core: 1 GHz, source: me, status: assumed}\n"
+
+
+def test_a_system_is_derived_from_a_chip_in_a_file(write, monkeypatch):
+    monkeypatch.chdir(write("chip.yaml", CHIP).parent)
+    for name, count in [("chip-x4", 4), ("./chip-x4", 4), ("chip.yaml", 1), ("chip.yaml-x2", 2)]:
+        system = load(name, "system")
+        assert (system.count, system.accelerator.id, system.accelerator.clocks.core) == (count, "chip", 10**9)
+    with pytest.raises(InputError, match="at most 8 accelerators"):
+        load("chip-x9")
+
+
+def test_a_changed_file_is_read_again(write, monkeypatch):
+    monkeypatch.chdir(write("chip.yaml", CHIP).parent)
+    assert load("chip-x2").accelerator.clocks.core == 10**9
+    write("chip.yaml", CHIP.replace("1 GHz", "1.25 GHz"))
+    assert load("chip-x2").accelerator.clocks.core == 1250 * 10**6
+
+
+def test_a_reference_can_name_a_file_beside_this_one(write):
+    write("chip.yaml", CHIP)
+    system = load(write("s.yaml", "accelerator: chip.yaml\ncount: 2\nsource: me\nstatus: assumed\n"), "system")
+    assert system.accelerator.id == "chip"
+
+
 def test_a_circle_of_bases_is_named_with_its_chain(write):
     write("a.yaml", "extends: b.yaml\n")
     write("b.yaml", "extends: c.yaml\n")

@@ -270,7 +270,7 @@ def test_what_is_no_request_file_is_refused_by_what_it_is(write: Write, name: st
 
 def test_a_directory_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     assert "got a directory, expected a request file" in message(tmp_path)
-    assert "got no such file, expected" in message(tmp_path / "none.csv")
+    assert "got no such file or recipe, expected" in message(tmp_path / "none.csv")
 
 
 def test_all_bad_lines_are_listed_in_order_and_a_flood_is_counted(write: Write) -> None:
