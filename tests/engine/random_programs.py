@@ -158,3 +158,52 @@ def _row(d: Draw, queue: Any, unused: list[Any], around: list[Any]) -> None:
         hops.append((law, d.slot(column), options))
     law, slot, options = hops[0]
     queue.run(law, slot, wait=waits, sync=d.chance(0.15), vary=vary, then=hops[1:], **options)
+
+
+def random_pipeline(seed: int) -> Bound:
+    """Queues in a row with credits between them, in the same nest of loops: programs that reach a steady state."""
+    rng = np.random.default_rng(seed)
+    d = Draw(rng, rotate=False, balanced=True, trips=200, iterate=False)
+    stages = d.integer(2, 5)
+    count = d.integer(1, stages)
+    resources = np.zeros(count, RESOURCE_DTYPE)
+    exact = d.chance(0.3)
+    for row in resources:
+        row["num"], row["den"] = (1, 1) if exact else (d.integer(1, 40), d.integer(1, 3))
+        row["lat"] = d.integer(1, 40)
+    d.laws = [d.builder.resource(d.name(), ("tensor", "l2", "hbm", "link", "sram")[r]) for r in range(count)]
+    waves, steps = d.slot([d.integer(1, 30)]), d.slot([d.integer(8, 200)])
+    full = [d.builder.counter(d.name()) for _ in range(stages)]
+    empty = [d.builder.counter(d.name()) for _ in range(stages)]
+    for stage in range(stages):
+        queue = d.builder.queue(d.name(), d.integer(1, 3))
+        with queue.loop(waves, pace=stage == 0) as wave:
+            with queue.loop(steps, pace=stage == 0) as step:
+                _stage(d, queue, (wave, step), full, empty, stage)
+            if d.chance(0.3):
+                _row_alone(d, queue)
+    template = d.builder.build()
+    cells = np.array(d.cells, np.int64)
+    return bind(template, np.array(d.columns, np.int64), resources, cells=cells).require()
+
+
+def _stage(d: Draw, queue: Any, loops: tuple[Any, Any], full: list[Any], empty: list[Any], stage: int) -> None:
+    """Take what the stage before made, as long as the stage behind has room."""
+    vary = [(loop, ("first", "last")[d.integer(0, 1)], 1) for loop in loops if d.chance(0.4)]
+    amounts = [d.integer(1, 90) for _ in range(len(vary) + 1)]
+    waits = [(full[stage - 1], 1)] if stage else []
+    if stage < len(full) - 1:
+        waits.append((empty[stage + 1], d.operand(1 - d.integer(1, 6))))
+    ends = {"done": full[stage]} | ({"freed": empty[stage]} if stage else {})
+    law = d.laws[d.integer(0, len(d.laws) - 1)]
+    if d.chance(0.4):
+        last = d.laws[d.integer(0, len(d.laws) - 1)]
+        hop = (last, d.slot([d.integer(1, 90) for _ in amounts]), ends)
+        queue.run(law, d.slot(amounts), wait=waits, vary=vary, then=[hop], cut=d.chance(0.6))
+    else:
+        queue.run(law, d.slot(amounts), wait=waits, vary=vary, sync=d.chance(0.1), **ends)
+
+
+def _row_alone(d: Draw, queue: Any) -> None:
+    law = d.laws[d.integer(0, len(d.laws) - 1)]
+    queue.run(law, d.slot([d.integer(1, 300)]), sync=d.chance(0.7), delay=d.integer(0, 20))

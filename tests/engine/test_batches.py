@@ -91,6 +91,12 @@ def test_unknown_records_are_refused():
         run_one(gemm_batch(1), record="events")
 
 
+def test_a_large_gemm_is_run_in_a_tenth_of_its_commands():
+    bound = programs.gemm(4, tail=68 / 132)
+    rows, _ = arena_after(bound, 0).work_done
+    assert int(run_one(bound).passes.sum()) == 26_752 and rows < 2_500
+
+
 def test_the_skip_is_taken_and_passes_few_rows():
     arena = arena_after(programs.systolic(128, 128, 8192, 4096, hbm=(933, 2)), 0)
     rows, periods = arena.work_done

@@ -49,6 +49,13 @@ def test_systolic_array_fed_from_memory():
     assert end(programs.systolic(128, 128, 8192, 4096, hbm=(933, 2))) == formula == 33_554_885
 
 
+def test_a_billion_folds_take_a_few_rows():
+    folds = 1 << 30
+    run = run_one(programs.systolic(128, 128, 512, folds))
+    assert run.end == 128 + folds * 512 + 128 + 128 - 2 and run.passes.tolist() == [0, folds, 0, folds]
+    assert run.bound["tensor"] == folds * 512
+
+
 def test_bulk_synchronous_steps_wait_for_the_slowest_group():
     bound = programs.bulk_synchronous(64, exchange=[700, 650], compute=[8000, 8300], sync=200)
     assert end(bound) == 64 * (700 + 200 + 8300 + 200)
