@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from hwsim.errors import Fault, InputError, bad
+from hwsim.operators.kept import simulate_kept
 from hwsim.operators.machine import Machine
 from hwsim.operators.operator import DTYPES, KINDS, Dim, Kind
-from hwsim.operators.simulate import OpResult, simulate
+from hwsim.operators.simulate import OpResult
 
 ANSWERS = ("time_ns", "bound", "energy_j", "error")
 # Columns that name a description, the kind it is of and what an empty cell means ("" = not allowed).
@@ -181,7 +182,7 @@ def answer(cases: Cases, sets: Sets | None = None) -> Iterator[tuple[int, list[s
         dims = {name: np.ascontiguousarray(table[:, place]) for place, name in enumerate(columns)}
         try:
             machine = Machine.of(accelerator, software, protocol, sets)
-            result = simulate(machine, kind, dims, dtype)
+            result = simulate_kept(machine, kind, dims, dtype)
         except InputError as error:
             text = "; ".join(str(fault) for fault in error.faults).replace("\n", " ")
             yield from ((row, ["", "", "", text]) for row in batch.rows)
