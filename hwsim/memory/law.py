@@ -134,6 +134,8 @@ def link_law(link: Link, count: int) -> ServiceLaw:
 
 def _told(accelerator: Accelerator, *path: str) -> tuple[Status, str]:
     """Status and source that the description states for a number, in a law's words."""
+    if accelerator._tree is None:
+        return "assumed", f"{accelerator.id}: not read from a file"
     mark = accelerator.tree.mark(path)
     told = f"{accelerator.id} {'.'.join(path)}: {mark.source} ({mark.status})"
     return _STATUS.get(mark.status, "assumed"), told

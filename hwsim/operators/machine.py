@@ -19,6 +19,7 @@ import numpy as np
 
 from hwsim.describe import load
 from hwsim.errors import bad
+from hwsim.memory.law import laws
 from hwsim.units import cycles_ceil
 
 DENOMINATOR = 256  # of rates per cycle: at most 0.01 % below the described rate of any chip
@@ -176,7 +177,7 @@ def per_cycle(rate: Fraction) -> Fraction:
 
 def resolve(chip: Any, stack: Any, how: Any) -> Machine:
     """The machine of three loaded descriptions."""
-    generation, units, tiers = chip.generation, chip.units, chip.tiers
+    generation, units, tiers, service = chip.generation, chip.units, chip.tiers, laws(chip)
     if generation.id not in stack.kernels:
         raise bad(
             f"software {stack.id}",
@@ -190,8 +191,8 @@ def resolve(chip: Any, stack: Any, how: Any) -> Machine:
         "launch": generation.timing.launch,
         "wave": generation.timing.wave,
         "barrier": generation.timing.split_barrier,
-        "hbm_latency": tiers.hbm.latency,
-        "l2_latency": generation.timing.l2_latency,
+        "hbm_latency": service["hbm"].latency,
+        "l2_latency": service["l2"].latency,
         "grain": generation.timing.finish_grain,
     }
     return Machine(
@@ -210,15 +211,15 @@ def resolve(chip: Any, stack: Any, how: Any) -> Machine:
         vector=per_cycle(units.vector.per_cycle["fp32"]),
         special=per_cycle(units.vector.special),
         sram=int(tiers.sram.usable),
-        port=per_cycle(tiers.sram.port),
+        port=per_cycle(service["sram"].rate / clock),
         l2=floor(tiers.l2.capacity * tiers.l2.usable),
-        l2_rate=per_cycle(tiers.l2.rate * units.tensor.count),
+        l2_rate=per_cycle(service["l2"].rate / clock),
         exposed_1024=floor(generation.timing.epilogue_exposed * 1024),
         alone_1024=floor(1024 / generation.tensor.alone),
         multicast=generation.multicast,
         hbm=int(tiers.hbm.capacity),
         hbm_peak=tiers.hbm.rate / clock,
-        hbm_rate=per_cycle(tiers.hbm.rate * tiers.hbm.efficiency / clock),
+        hbm_rate=per_cycle(service["hbm"].rate / clock),
         timing=_timing(how, stack, chip),
         key="/".join((chip.digest, stack.digest, how.digest)),
         physics=generation,
