@@ -3,9 +3,8 @@
 Design: all decodes of a replica gain one token in the same step, so a step only moves the replica's epoch. What a
 step needs follows from numbers that stay constant while a request decodes: key = context - epoch (its residues say
 when a block or a tile is full; the largest key is the longest context) and due (the epoch of its last token, a
-calendar ring). A request the budget leaves out of a step leaves this set and enters it again: that costs a loop, but
-only where the budget binds. A sorted structure of contexts was rejected: only the maximum is asked, and a heap with
-void entries gives it.
+calendar ring). A sorted structure of contexts was rejected: only the maximum is asked, and a heap with void entries
+gives it.
 
 Everything is noexcept by proof: rings are longer than the longest output, the heap is compacted before it is full.
 """

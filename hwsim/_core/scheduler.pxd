@@ -25,11 +25,9 @@ cdef class Scheduler:
     cdef int64_t thrown_out                 # requests preempted for it
 
     cdef int64_t choose(self, int64_t p) noexcept nogil
-    cdef void step_decodes(self, int64_t p, int64_t budget) noexcept nogil
+    cdef void step_decodes(self, int64_t p) noexcept nogil
     cdef void take_decode_blocks(self, int64_t p) noexcept nogil
     cdef void end_decodes(self, int64_t p) noexcept nogil
-    cdef void hold_back(self, int64_t p, int64_t budget) noexcept nogil
-    cdef void let_back(self, int64_t p) noexcept nogil
     cdef void preempt_last(self, int64_t p) noexcept nogil
     cdef int64_t step_prompts(self, int64_t p, int64_t left) noexcept nogil
     cdef void admit(self, int64_t p, int64_t left) noexcept nogil

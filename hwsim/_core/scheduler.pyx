@@ -2,10 +2,12 @@
 
 Design: the running queue is always [decodes ..., prompts still incomplete ...], for a prompt is only begun when all
 before it are complete. So pass 1 is one constant-cost advance of all decodes (decodes.pyx) and a loop over the few
-incomplete prompts. Preempting the last running request until the decodes' new blocks fit gives the same victims and
-the same order of the free list as serving the decodes one by one: the free list is empty when the first of them
-fails, and a freed block goes to its end. Loops over decodes are left where the budget binds (`hold_back`), where
-blocks are kept one by one (a sixteenth of the decodes a step), and where requests finish.
+incomplete prompts. The budget never binds for decodes: each of them got a token in the step before, so they are no more
+than its budget. Preempting the last running request until the decodes' new blocks fit gives the same victims and the
+same order of the free list as serving the decodes one by one: the free list is empty when the first of them fails, and
+a freed block goes to its end. Requests begin to decode in running order, so those that finish in one step are listed
+in running order without sorting. Loops over decodes are left where requests finish and where blocks are kept one by
+one (a sixteenth of the decodes a step).
 
 All methods are noexcept by proof: queues link rows of this run, chunks and finishing requests are at most
 max_num_seqs a step, and blocks are taken after asking for them.
@@ -18,7 +20,7 @@ from hwsim._core.decodes cimport Decodes
 from hwsim._core.kvcache cimport KVCache
 from hwsim._core.queues cimport link_head, link_tail, unlink
 from hwsim._core.serve_rows cimport (
-    DECODING, DRAINING, HELD, PREFILL, REFUSED, TO_COME, WAITING, ChunkRow, ReplicaRow, RequestRow,
+    DECODING, DRAINING, PREFILL, REFUSED, TO_COME, WAITING, ChunkRow, ReplicaRow, RequestRow,
 )
 
 from hwsim._core import serve_types as types
@@ -70,12 +72,12 @@ cdef class Scheduler:
         self.step.n_decode = self.step.n_prefill = self.step.sum_context = self.step.sum_tiles = 0
         self.step.longest = self.step.tokens = self.n_finishing = self.thrown_out = 0
         if self.mixed:
-            self.step_decodes(p, self.budget)
+            self.step_decodes(p)
         left = self.step_prompts(p, self.budget - self.step.tokens)
         if not self.thrown_out:
             self.admit(p, left)
         if not self.mixed and not self.step.tokens:
-            self.step_decodes(p, self.max_seqs)
+            self.step_decodes(p)
         rep.preempted += self.thrown_out
         if self.step.tokens:
             self.step.replica = p
@@ -87,24 +89,20 @@ cdef class Scheduler:
             rep.preempted = 0
         return self.step.tokens
 
-    cdef void step_decodes(self, int64_t p, int64_t budget) noexcept nogil:
-        """One token for the first `budget` decodes; the last running requests are thrown out until their blocks fit."""
-        cdef bint held = self.decodes.count[p] > budget
-        if held:
-            self.hold_back(p, budget)
+    cdef void step_decodes(self, int64_t p) noexcept nogil:
+        """One token for every decode; the last running requests are thrown out until their blocks fit."""
         while self.decodes.growth(p) > self.kv.free[p]:
             self.preempt_last(p)
-        if self.decodes.count[p]:
-            self.take_decode_blocks(p)
-            self.decodes.advance(p)
-            self.step.n_decode = self.decodes.count[p]
-            self.step.sum_context = self.decodes.sum_context(p)
-            self.step.sum_tiles = self.decodes.tiles[p]
-            self.step.longest = self.decodes.longest(p)
-            self.step.tokens += self.step.n_decode
-            self.end_decodes(p)
-        if held:
-            self.let_back(p)
+        if not self.decodes.count[p]:
+            return
+        self.take_decode_blocks(p)
+        self.decodes.advance(p)
+        self.step.n_decode = self.decodes.count[p]
+        self.step.sum_context = self.decodes.sum_context(p)
+        self.step.sum_tiles = self.decodes.tiles[p]
+        self.step.longest = self.decodes.longest(p)
+        self.step.tokens += self.step.n_decode
+        self.end_decodes(p)
 
     cdef void take_decode_blocks(self, int64_t p) noexcept nogil:
         """A block for each decode whose next token is the first of one."""
@@ -121,39 +119,14 @@ cdef class Scheduler:
 
     cdef void end_decodes(self, int64_t p) noexcept nogil:
         """Requests whose last token is in this step stop decoding; they keep slot and blocks until it is out."""
-        cdef int64_t r = self.decodes.first_due(p), at
+        cdef int64_t r = self.decodes.first_due(p)
         while r >= 0:
             self.loops += 1
             self.decodes.leave(p, r)
             self.request[r].state = DRAINING
-            at = self.n_finishing       # in running order; they come almost sorted
-            while at and self.request[self.finishing[at - 1]].order > self.request[r].order:
-                self.loops += 1
-                self.finishing[at] = self.finishing[at - 1]
-                at -= 1
-            self.finishing[at] = r
+            self.finishing[self.n_finishing] = r
             self.n_finishing += 1
             r = self.decodes.first_due(p)
-
-    cdef void hold_back(self, int64_t p, int64_t budget) noexcept nogil:
-        """The decodes behind the first `budget` ones in running order get no token in this step."""
-        cdef int64_t r = self.replica[p].running.head
-        while r >= 0:
-            self.loops += 1
-            if self.request[r].state == DECODING:
-                budget -= 1
-                if budget < 0:
-                    self.decodes.leave(p, r)
-                    self.request[r].state = HELD
-            r = self.request[r].next
-
-    cdef void let_back(self, int64_t p) noexcept nogil:
-        cdef int64_t r = self.replica[p].running.head
-        while r >= 0:
-            self.loops += 1
-            if self.request[r].state == HELD:
-                self.decodes.enter(p, r)
-            r = self.request[r].next
 
     cdef void preempt_last(self, int64_t p) noexcept nogil:
         """Throw the last running request out: its blocks are free, it waits in front and is computed again."""
@@ -226,8 +199,6 @@ cdef class Scheduler:
         link_tail(self.request, &rep.running, r)
         rep.n_waiting -= 1
         rep.n_running += 1
-        rep.orders += 1
-        row.order = rep.orders
         row.state = PREFILL
         row.computed = hits * self.block_tokens
         if row.admitted_ps < 0:

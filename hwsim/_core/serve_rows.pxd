@@ -7,7 +7,6 @@ cdef enum State:
     WAITING      # in the waiting queue (new or preempted)
     PREFILL      # running, prompt (or what must be computed again) incomplete
     DECODING     # running, one token a step
-    HELD         # running, a decode that the budget leaves out of this step
     DRAINING     # running, its last token is scheduled but not out
     FINISHED
     REFUSED      # needs more blocks than there are
@@ -26,7 +25,6 @@ cdef packed struct RequestRow:
     int64_t state           # State
     int64_t computed        # tokens whose keys and values are scheduled; of a DECODING one at `enter` only
     int64_t sampled         # output tokens scheduled; of a DECODING one at `enter` only
-    int64_t order           # rises in the order of the running queue
     int64_t key             # DECODING: context - epoch, constant while it decodes
     int64_t due             # DECODING: epoch in which its last token is scheduled
     int64_t stamp           # DECODING: its entry in the heap of contexts
@@ -51,7 +49,6 @@ cdef packed struct ReplicaRow:
     int64_t n_waiting       # inbox included
     int64_t n_running
     int64_t prefilling      # first running request with prompt left: all behind it have prompt left too
-    int64_t orders          # `order` given out
     int64_t preempted       # since its last step
 
 cdef packed struct StepRow:     # serve_types.STEP_DTYPE

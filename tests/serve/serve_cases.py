@@ -62,7 +62,7 @@ def random_case(seed: int) -> Case:
     rules = random_rules(rng)
     n = int(rng.integers(1, 60))
     room = (rules.kv_blocks - 1) * rules.block_tokens
-    longest = max(2, min(room, 400) // int(PICK(rng, [1, 2, 4])))
+    longest = max(2, min(room, 400) // int(PICK(rng, [1, 2, 4, 20])))
     prompt = rng.integers(1, longest, n)
     output = rng.integers(1, max(2, min(longest, int(PICK(rng, [3, 20, 200])))), n)
     if rules.concurrency:
@@ -78,9 +78,9 @@ def random_case(seed: int) -> Case:
 
 def random_rules(rng: np.random.Generator) -> types.Rules:
     return types.Rules(
-        token_budget=int(rng.integers(1, PICK(rng, [6, 20, 300]))),
-        max_num_seqs=int(rng.integers(1, 24)),
-        kv_blocks=int(rng.integers(2, PICK(rng, [20, 80, 300]))),
+        token_budget=int(rng.integers(1, PICK(rng, [5, 12, 40, 300]))),
+        max_num_seqs=int(rng.integers(1, PICK(rng, [4, 24, 60]))),
+        kv_blocks=int(rng.integers(2, PICK(rng, [20, 80, 600]))),
         block_tokens=int(PICK(rng, [1, 4, 16])),
         tile_tokens=int(PICK(rng, [1, 8, 128])),
         async_depth=int(rng.integers(1, 3)),
