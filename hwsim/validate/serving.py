@@ -87,8 +87,9 @@ def read(folder: Path) -> Measured:
 
 def replay(measured: Measured, system: str, model: str, software: str = "vllm") -> Run:
     """The same requests through hwsim."""
-    settings = {"max_num_seqs": measured.max_num_seqs, "token_budget": measured.token_budget}
-    return run(compile(system, model, "tp=1", software, **settings), measured.table)
+    limits = measured.max_num_seqs, measured.token_budget
+    deployment = compile(system, model, "tp=1", software, max_num_seqs=limits[0], token_budget=limits[1])
+    return run(deployment, measured.table)
 
 
 def counts(done: Run, clock_s: Floats) -> tuple[Floats, Floats]:
