@@ -79,9 +79,11 @@ def read(folder: Path) -> Measured:
         first - arrival,
         (last - first) / np.maximum(output - 1, 1),
         last - arrival,
-        *(np.array([float(row[name]) for row in series]) for name in ("t", "running", "waiting")),
-        max_num_seqs=settings["max_num_seqs"],
-        token_budget=settings["max_num_batched_tokens"],
+        np.array([float(row["t"]) for row in series]),
+        np.array([float(row["running"]) for row in series]),
+        np.array([float(row["waiting"]) for row in series]),
+        settings["max_num_seqs"],
+        settings["max_num_batched_tokens"],
     )
 
 
