@@ -385,5 +385,5 @@ cdef void point_at(Surface *surface, table, int64_t number):
     cdef const int64_t[::1] x = table.grid_x, y = table.grid_y
     cdef const int64_t[:, ::1] value = table.value
     surface.x, surface.y, surface.value = &x[0], &y[0], &value[0, 0]
-    surface.nx, surface.ny = x.shape[0], y.shape[0]
+    surface.nx, surface.ny, surface.skew = x.shape[0], y.shape[0], table.skew
     surface.table = number

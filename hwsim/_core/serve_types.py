@@ -213,11 +213,15 @@ class Surface:
         Rising; questions outside stop the run with OUT_OF_TABLE.
     value : int64[nx, ny]
         Picoseconds of one layer; -1 = not simulated yet. Filled in place by the caller when a run returns MISSING.
+    skew : int
+        A question (x, y) is looked up at (x, y + skew * x): stairs that are straight over chunk and visible keys
+        run askew over chunk and cached keys.
     """
 
     grid_x: Ints
     grid_y: Ints
     value: Ints
+    skew: int = 0
 
     def __post_init__(self) -> None:
         for name in ("grid_x", "grid_y"):
@@ -228,9 +232,9 @@ class Surface:
         _check_table(self.value, (len(self.grid_x), len(self.grid_y)), "surface.value")
 
     @classmethod
-    def empty(cls, grid_x: Ints, grid_y: Ints) -> Surface:
+    def empty(cls, grid_x: Ints, grid_y: Ints, skew: int = 0) -> Surface:
         """A surface of which no sample is known."""
-        return cls(grid_x, grid_y, np.full((len(grid_x), len(grid_y)), -1, np.int64))
+        return cls(grid_x, grid_y, np.full((len(grid_x), len(grid_y)), -1, np.int64), skew)
 
 
 def _check_table(table: Ints, shape: tuple[int, ...], name: str) -> None:

@@ -24,6 +24,7 @@ cdef struct Surface:
     const int64_t *value  # [nx * ny], -1 = missing
     int64_t nx
     int64_t ny
+    int64_t skew        # y is asked at y + skew * x
     int64_t table       # its number in the list of missing samples
 
 cdef struct MissingList:
@@ -63,8 +64,10 @@ cdef inline int64_t sample(const Surface *s, int64_t ix, int64_t iy, MissingList
 
 cdef inline int64_t ask(const Surface *s, int64_t x, int64_t num, int64_t den, MissingList *missing) noexcept nogil:
     """Value at (x, num / den) or OUTSIDE; samples it lacks go to `missing` (the value is then meaningless)."""
-    cdef int64_t ix = cell(s.x, s.nx, x, 1), iy = cell(s.y, s.ny, num, den)
+    cdef int64_t ix, iy
     cdef int64_t wx, wy, dx = 1, dy = 1, v00, v01, v10, v11
+    num += s.skew * x * den
+    ix, iy = cell(s.x, s.nx, x, 1), cell(s.y, s.ny, num, den)
     if ix == OUTSIDE or iy == OUTSIDE:
         return OUTSIDE
     wx = x - s.x[ix]

@@ -424,6 +424,7 @@ class Serving:
         costs = self.costs
         surface = {types.PREFILL: costs.prefill, types.DECODE: costs.decode}.get(number, costs.decode_mixed)
         assert surface is not None
+        num += surface.skew * x * den
         ix = int(np.searchsorted(surface.grid_x, x, "right")) - 1
         iy = int(np.searchsorted(surface.grid_y * den, num, "right")) - 1
         total, area = 0, 1

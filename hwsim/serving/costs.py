@@ -77,10 +77,10 @@ def use_surface(machine: Machine, use: Use, most: int) -> Surface:
     return Surface(use.name, [np.arange(1, most + 1)], sampler, memo.Table(key, 1, len(COLUMNS)))
 
 
-# Attention is a staircase: in the chunk and the cached tokens by the query tiles of the kernels (16 tokens divides all
-# of them), in a decode's context by its KV tiles. Exact up to these sizes, geometric beyond.
-STAIR, EXACT_CHUNK, EXACT_CACHED, EXACT_TILES = 16, 2048, 1024, 64
-TILE = 128  # tokens of a KV tile
+# Attention is a staircase: in the chunk by the query tiles of the kernels (16 tokens divide all of them), in the keys
+# that a query sees by their KV tiles. Exact up to these sizes, growing by 1/RATIO beyond.
+STAIR, EXACT_VISIBLE, EXACT_TILES, RATIO = 16, 8192, 512, 64
+TILE = 128  # tokens of a decode's KV tile
 ATTENTION_BLOCK = (8, 4)  # grid points simulated together
 
 
@@ -93,7 +93,7 @@ class CostTables:
     tokens, sequences : UseTable
         Operators by padded tokens, by scheduled requests.
     prefill, decode : Surface
-        Attention of one layer: (chunk, cached) and (decodes, KV tiles a decode).
+        Attention of one layer: (chunk, keys that its last query sees) and (decodes, KV tiles a decode).
     """
 
     attention: AttentionShape
@@ -136,7 +136,7 @@ class CostTables:
         return serve_types.Costs(
             token_time=self.tokens.times,
             seq_time=self.sequences.times,
-            prefill=_core_surface(self.prefill),
+            prefill=_core_surface(self.prefill, skew=1),
             decode=_core_surface(self.decode),
             layers=layers,
             pad_decode=serve_types.pad_table(size, list(self.software.scheduler.capture_sizes)),
@@ -153,18 +153,20 @@ class CostTables:
                 surface.memo.flush()
 
 
-def _core_surface(surface: Surface) -> serve_types.Surface:
+def _core_surface(surface: Surface, skew: int = 0) -> serve_types.Surface:
     x, y = surface.axes
-    return serve_types.Surface(x, y, surface.times)
+    return serve_types.Surface(x, y, surface.times, skew)
 
 
-def prefill_surface(machine: Machine, shape: AttentionShape, most_chunk: int, most_cached: int) -> Surface:
-    """Attention of one chunk of one sequence behind `cached` tokens, one layer."""
+def prefill_surface(machine: Machine, shape: AttentionShape, most_chunk: int, longest: int) -> Surface:
+    """Attention of one chunk of one sequence, over the chunk and the keys its last query sees, one layer."""
 
-    def dims(chunk: Ints, cached: Ints) -> dict[str, Ints]:
-        return {"batch": np.ones_like(chunk), "q_len": chunk, "kv_len": chunk + cached}
+    def dims(chunk: Ints, visible: Ints) -> dict[str, Ints]:
+        return {"batch": np.ones_like(chunk), "q_len": chunk, "kv_len": np.maximum(chunk, visible)}
 
-    axes = [stairs(1, STAIR, EXACT_CHUNK, most_chunk), stairs(0, STAIR, EXACT_CACHED, most_cached)]
+    tile = machine.kernels.attention.prefill.keys
+    chunks = np.union1d([1], stairs(2, STAIR, most_chunk, most_chunk))  # one query alone is another kernel
+    axes = [chunks, stairs(1, tile, EXACT_VISIBLE, longest, RATIO)]
     return attention_surface("attention_prefill", machine, shape, axes, dims)
 
 
@@ -174,7 +176,7 @@ def decode_surface(machine: Machine, shape: AttentionShape, most_decodes: int, l
     def dims(decodes: Ints, tiles: Ints) -> dict[str, Ints]:
         return {"batch": decodes, "q_len": np.ones_like(decodes), "kv_len": tiles * TILE}
 
-    axes = [grid(1, most_decodes, most_decodes), grid(1, EXACT_TILES, -(-longest // TILE))]
+    axes = [grid(1, most_decodes, most_decodes), grid(1, EXACT_TILES, -(-longest // TILE), RATIO)]
     return attention_surface("attention_decode", machine, shape, axes, dims)
 
 

@@ -26,7 +26,7 @@ class Case:
         costs = types.Costs(
             token_time=rng.integers(0, 500, tokens + 1),
             seq_time=rng.integers(0, 100, seqs + 1),
-            prefill=surface(rng, 1, tokens, 0, longest),
+            prefill=surface(rng, 1, tokens, 0, longest + tokens, int(rng.integers(0, 2))),
             decode=surface(rng, 1, seqs, 1, -(-longest // self.rules.tile_tokens)),
             layers=int(rng.integers(0, 4)),
             pad_decode=types.pad_table(tokens, np.unique(rng.integers(1, tokens + 1, 4))),
@@ -51,9 +51,9 @@ def tables(costs: types.Costs) -> list[np.ndarray]:
     return [costs.token_time, costs.seq_time, *(surface.value for surface in surfaces)]
 
 
-def surface(rng: np.random.Generator, x0: int, x1: int, y0: int, y1: int) -> types.Surface:
+def surface(rng: np.random.Generator, x0: int, x1: int, y0: int, y1: int, skew: int = 0) -> types.Surface:
     grids = [np.unique(np.append(rng.integers(a, b + 1, 5), [a, b])) for a, b in ((x0, x1), (y0, y1))]
-    return types.Surface(*grids, rng.integers(20, 300, (len(grids[0]), len(grids[1]))))
+    return types.Surface(*grids, rng.integers(20, 300, (len(grids[0]), len(grids[1]))), skew)
 
 
 def random_case(seed: int) -> Case:
