@@ -18,6 +18,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "schema": ("schema", "JSON schema of a kind of descriptions, for editors"),
     "replay": ("replay", "Replay a request trace on a system, a model and a plan"),
     "rerun": ("rerun", "Repeat a recorded run and compare every number"),
+    "fetch": ("fetch", "Download a public request trace"),
     "op": ("op", "Time, bound and energy of the operators of a CSV file"),
     "validate": ("validate", "Compare simulated with measured times"),
     "cache": ("cache", "Show or clear the kept results of simulations"),
