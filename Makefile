@@ -5,7 +5,7 @@ PYTEST ?=
 BIN := $(VENV)/bin
 STOP = || { echo "make dev: $(1)" >&2; exit 1; }
 
-.PHONY: help needs dev test check fuzz bench docs fidelity clean
+.PHONY: help needs dev test check fuzz bench demo docs fidelity clean
 
 help:
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,8 +39,13 @@ fuzz: dev  ## random tests at their full counts
 bench: dev  ## goals and rates
 	$(BIN)/python -m pytest bench -o addopts="-q --strict-markers --import-mode=importlib" $(PYTEST)
 
-fidelity: dev  ## simulated against measured kernels, as far as ../shared has them
+demo: dev  ## Llama-3.1-70B on eight H100s under an hour of production-like traffic: the screen and its file
+	mkdir -p build
+	$(BIN)/hwsim replay h100-sxm-x8 llama-3.1-70b azure-conversation --plan tp=8 --slo ttft=2s,tpot=50ms -o build/demo.h5
+
+fidelity: dev  ## simulated against measured kernels and a measured server, as far as ../shared has them
 	$(BIN)/hwsim validate operators --measured ../shared/measured
+	$(BIN)/hwsim validate serving --measured ../shared/measured --plot build/serving.png
 
 docs: dev  ## the documentation as web pages, in site/
 	$(BIN)/pip install -qq --disable-pip-version-check -e ".[docs]" --no-build-isolation
