@@ -330,3 +330,25 @@ def test_a_long_run_is_cheap_to_write(tmp_path: Path) -> None:
         writer.append("steps", steps)
         writer.append("requests", requests)
     assert time.process_time() - began < 1.0
+
+
+def test_a_part_file_cut_anywhere_gives_right_rows_or_is_named(tmp_path: Path, fuzz_share: float) -> None:
+    writer = Writer(tmp_path / "out.h5", level="steps")
+    writer.append("steps", columns("steps", 2 * CHUNK))
+    writer.abandon(keep=True)
+    whole = writer.part.read_bytes()
+    cut = tmp_path / "cut.h5.part"
+    opened = 0
+    for size in np.random.default_rng(6).integers(1, len(whole), int(400 * fuzz_share)):
+        cut.write_bytes(whole[:size])
+        try:
+            trace = open_trace(cut)
+            steps = trace.steps
+        except InputError as error:
+            assert str(cut) in str(error) or "/steps/" in str(error)
+        else:
+            opened += 1
+            for name, values in columns("steps", trace.rows.get("steps", 0)).items():
+                np.testing.assert_array_equal(steps.get(name, np.zeros(0)), values)
+    cut.write_bytes(whole)
+    assert open_trace(cut).rows == {"steps": 2 * CHUNK}
