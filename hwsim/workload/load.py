@@ -102,7 +102,7 @@ def _named(name: str, requests: int | None, seed: int, failures: str) -> Request
         raise bad(name, "no such file or recipe", "a request file or the name of a recipe", cure)
     recipe = describe.load(name, "recipe")
     assert isinstance(recipe, Recipe)
-    return draw(recipe, requests, seed)
+    return replace(draw(recipe, requests, seed), source=name)  # by which it can be drawn again
 
 
 def parse_rate_scale(value: Fraction | str | float) -> Fraction:

@@ -33,7 +33,7 @@ class RequestTable:
     prefix_block_tokens : int
         Tokens of one id; 0 where the trace has no ids.
     name, format, sha256, source : str
-        What was loaded, its format ("azure-csv", "mooncake-jsonl", "recipe"), hash of its bytes, path or citation.
+        What was loaded, its format ("azure-csv", "mooncake-jsonl", "recipe"), hash of its bytes, path or recipe name.
     notes : tuple of str
         What was done beyond reading (sorted, dropped, cut, scaled): printed with the defaults, stored in the trace.
     """

@@ -2,6 +2,7 @@
 
 import csv
 import importlib.resources
+import json
 import os
 import subprocess
 import sys
@@ -53,6 +54,12 @@ def test_an_operator_is_simulated() -> None:
     [row] = csv.DictReader(Path("out.csv").read_text().splitlines())
     assert 150_000 < float(row["time_ns"]) < 400_000
     assert row["bound"] == "tensor"
+
+
+def test_a_recipe_is_replayed_and_repeated() -> None:
+    words = "replay h100-sxm-x8 llama-3.1-8b azure-conversation --requests 20 --plan tp=8 --json -o out.h5"
+    assert json.loads(hwsim(*words.split()))["requests"] == 20
+    hwsim("rerun", "out.h5")
 
 
 def test_a_wrong_name_is_one_line_and_exit_code_2() -> None:
