@@ -67,7 +67,8 @@ class Account:
         """Take STEP_DTYPE and CHUNK_DTYPE rows of the core."""
         self.by_tokens += np.bincount(steps["padded"], minlength=len(self.by_tokens))
         self.by_sequences += np.bincount(steps["n_sched"], minlength=len(self.by_sequences))
-        self.prefill += self.costs.prefill.spread(np.stack([chunks["chunk"], chunks["chunk"] + chunks["cached"]], axis=1))
+        visible = chunks["chunk"] + chunks["cached"]
+        self.prefill += self.costs.prefill.spread(np.stack([chunks["chunk"], visible], axis=1))
         decodes = steps[steps["n_decode"] > 0]
         questions = np.stack([decodes["n_decode"], decodes["sum_tiles"]], axis=1)
         self.decode += self.costs.decode.spread(questions, den=decodes["n_decode"])

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hwsim._core.serve_types import CHUNK_COLUMNS, STEP_COLUMNS
 from hwsim.operators.surface import TIME, Ints, Surface
+from hwsim.serving.costs import EXACT_TILES as EXACT_TILES
 from hwsim.serving.deployment import Deployment
 from hwsim.serving.run import run
 from hwsim.workload.table import RequestTable
