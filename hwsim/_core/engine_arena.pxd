@@ -20,7 +20,7 @@ cdef inline int64_t lay_out(State* s, char* base) noexcept nogil:
     cdef char* at = base
     cdef int64_t beats = s.pool + s.n_queues + s.n_servers
     cdef int64_t alive = s.pool + s.n_queues + s.n_servers + 1
-    cdef int64_t words = 2 + s.n_servers + 2 * s.n_queues + 2 * s.n_rows + 4 * beats
+    cdef int64_t words = 3 + s.n_servers + 2 * s.n_queues + 4 * beats
     cdef int p
     cdef Snapshot* snapshot
     s.steps_of = <Step*>take(&at, s.n_rows * sizeof(Step))
@@ -80,7 +80,7 @@ cdef inline void load_rows(State* s, const Row* rows, const int64_t* latency, co
         step.transit = operand(row.delay, cells) if row.op != LOOP else 0
         if row.law >= 0:
             step.transit += latency[row.law]
-        step.it, step.trips, step.exits = 0, -1, 0
+        step.it, step.trips, step.exits, step.seen = 0, -1, 0, 0
 
 
 cdef inline void reset(State* s, const ResourceRow* resources, const QueueRow* queues, const int64_t* chunk,

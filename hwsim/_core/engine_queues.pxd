@@ -66,6 +66,7 @@ cdef inline bint pass_loops(State* s, Queue* queue) noexcept nogil:
 
 cdef inline int unmet(State* s, Step* step) noexcept nogil:
     """Counter that a row waits for, -1 if none."""
+    step.seen = s.t
     if step.wait0 >= 0 and s.counters[step.wait0].value < step.threshold0:
         return step.wait0
     if step.wait1 >= 0 and s.counters[step.wait1].value < step.threshold1:

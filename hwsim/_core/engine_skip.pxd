@@ -1,12 +1,14 @@
 """Exact steady-state skip: when the whole state repeats, the periods still to come are added instead of run.
 
 At a back-edge of a PACE loop the state relative to the current tick is compared with a snapshot of the same loop
-(Brent: saved at tries 2, 4, 8, ...). Equal words mean that the future repeats the past period as long as no loop
-reaches its first or last iteration: then k periods advance every time, counter, threshold and count at once.
+(Brent: saved at tries 2, 4, 8, ...). Equal words mean that the future repeats the past period as long as every
+decision falls the same way: no loop reaches its first or last iteration, no wait that was met is unmet or the other
+way round. So k periods advance every time, counter, threshold and count at once.
 Critical paths advance too: `tag` says from which path of the snapshot each one descends, so a period is a map
 (source, gain) on the paths, applied k times by repeated squaring.
 
-Not in the words: iterations, counters, issue numbers. A wait with step 0 that is met is met for ever.
+Not in the words: iterations, counters, issue numbers. A wait's slack (threshold - counter) need not repeat either:
+buffers may fill and totals may grow from period to period, `periods` says for how long that decides nothing.
 """
 
 from libc.stdint cimport int64_t, uint64_t
@@ -16,6 +18,10 @@ from hwsim._core.engine_heap cimport Beat, heap_pop
 from hwsim._core.engine_path cimport Flow, Path, power
 from hwsim._core.rows cimport ITERATED, LOOP, MAX_PACE, N_BOUND, SUB
 from hwsim._core.engine_state cimport Node, Queue, Server, Snapshot, State, Step
+
+cdef extern from *:
+    """#define FOR_EVER (1LL << 62)"""
+    const int64_t FOR_EVER
 
 
 cdef inline void try_skip(State* s) noexcept nogil:
@@ -45,7 +51,7 @@ cdef inline void visit(State* s, Snapshot* snapshot, int pace) noexcept nogil:
 
 cdef inline bint affordable(State* s) noexcept nogil:
     """Whether the events may be sorted once more: a vain search must not cost more than the run itself."""
-    if s.effort + s.n_heap > 2 * s.steps + 1024:
+    if s.effort + s.n_heap > s.steps + 1024:
         return False
     s.effort += s.n_heap
     return True
@@ -63,18 +69,12 @@ cdef inline bint put(Snapshot* snapshot, int64_t* n, int64_t word, bint keep) no
     return True
 
 
-cdef inline int64_t slack(State* s, int counter, int64_t threshold, int64_t step) noexcept nogil:
-    cdef int64_t missing = threshold - s.counters[counter].value
-    return -1 if step == 0 and missing <= 0 else missing
-
-
 cdef inline bint walk(State* s, Snapshot* snapshot, bint keep) noexcept nogil:
     """Go through the state, cheapest to differ first; saves it or says whether it is the saved one."""
     cdef int64_t n = 0, word
     cdef int i
     cdef Server* server
     cdef Queue* queue
-    cdef Step* step
     for i in range(s.n_servers):
         server = &s.servers[i]
         word = (server.free - s.t) * SUB + server.part if server.free >= s.t else 0
@@ -86,13 +86,9 @@ cdef inline bint walk(State* s, Snapshot* snapshot, bint keep) noexcept nogil:
             return False
         if not put(snapshot, &n, queue.not_before - s.t if queue.not_before > s.t else 0, keep):
             return False
-    for i in range(s.n_rows):
-        step = &s.steps_of[i]
-        if step.wait0 >= 0 and not put(snapshot, &n, slack(s, step.wait0, step.threshold0, step.step0), keep):
-            return False
-        if step.wait1 >= 0 and not put(snapshot, &n, slack(s, step.wait1, step.threshold1, step.step1), keep):
-            return False
     if not put(snapshot, &n, s.t - s.end, keep) or not put(snapshot, &n, s.n_heap, keep):
+        return False
+    if not put(snapshot, &n, mix_beats(s), keep):
         return False
     if not keep and not affordable(s):
         return False
@@ -101,6 +97,16 @@ cdef inline bint walk(State* s, Snapshot* snapshot, bint keep) noexcept nogil:
     if keep:
         snapshot.n_words = n
     return n == snapshot.n_words
+
+
+cdef inline int64_t mix_beats(State* s) noexcept nogil:
+    """One word of all pending events in any order: differs cheaply before they are sorted."""
+    cdef int i
+    cdef uint64_t sum = 0, word
+    for i in range(s.n_heap):
+        word = <uint64_t>(s.heap[i].t - s.t) * 0x9E3779B97F4A7C15ULL + (s.heap[i].key >> 48 << 8) + (s.heap[i].key & 0xFF)
+        sum += (word ^ (word >> 29)) * 0xBF58476D1CE4E5B9ULL
+    return <int64_t>sum
 
 
 cdef inline bint walk_beats(State* s, Snapshot* snapshot, int64_t* n, bint keep) noexcept nogil:
@@ -172,7 +178,7 @@ cdef inline void save(State* s, Snapshot* snapshot, int pace) noexcept nogil:
 # ---- the jump
 
 cdef inline int64_t periods(State* s, Snapshot* snapshot) noexcept nogil:
-    """Periods that may be added: no loop that moves may reach its first or last iteration or be an ITER loop."""
+    """Periods that may be added with every decision as in the last one; 0 none."""
     cdef int i
     cdef int64_t k = 0, moved, fits
     cdef Step* step
@@ -184,11 +190,34 @@ cdef inline int64_t periods(State* s, Snapshot* snapshot) noexcept nogil:
         if moved < 0 or step.exits != snapshot.exits[i] or snapshot.it[i] < 1 or step.flags & ITERATED:
             return 0
         fits = (step.trips - 2 - step.it) // moved
-        if fits < 1:
-            return 0
         if k == 0 or fits < k:
             k = fits
+        if k < 1:
+            return 0
+    for i in range(s.n_rows):
+        step = &s.steps_of[i]
+        if step.seen > snapshot.t:
+            if step.wait0 >= 0:
+                k = min(k, alike(s, snapshot, step.wait0, step.threshold0, snapshot.threshold[2 * i]))
+            if step.wait1 >= 0:
+                k = min(k, alike(s, snapshot, step.wait1, step.threshold1, snapshot.threshold[2 * i + 1]))
     return k
+
+
+cdef inline int64_t alike(State* s, Snapshot* snapshot, int counter, int64_t now, int64_t before) noexcept nogil:
+    """For how many more periods a wait looked at in this one is met (or unmet) each time, as it was.
+
+    Threshold and counter only grow, so every look in the period saw a slack between `low` and `high`.
+    """
+    cdef int64_t value = s.counters[counter].value, was = snapshot.counter[counter]
+    cdef int64_t drift = (now - before) - (value - was), low = before - value, high = now - was
+    if drift == 0:
+        return FOR_EVER
+    if high <= 0:                       # met at every look
+        return FOR_EVER if drift < 0 else -high // drift
+    if low > 0:                         # unmet at every look, so never passed: drift < 0
+        return (low - 1) // -drift
+    return 0
 
 
 cdef inline void advance(State* s, Snapshot* snapshot, int pace, int64_t k) noexcept nogil:
@@ -202,6 +231,8 @@ cdef inline void advance(State* s, Snapshot* snapshot, int pace, int64_t k) noex
         step.it += k * (step.it - snapshot.it[i])
         step.threshold0 += k * (step.threshold0 - snapshot.threshold[2 * i])
         step.threshold1 += k * (step.threshold1 - snapshot.threshold[2 * i + 1])
+        if step.seen > snapshot.t:
+            step.seen += shift
     for i in range(s.n_counters):
         s.counters[i].value += k * (s.counters[i].value - snapshot.counter[i])
     for i in range(s.n_slots):

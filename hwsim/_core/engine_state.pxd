@@ -18,6 +18,7 @@ cdef struct Step:           # a row with its operands resolved, and what changes
     int32_t wait0, wait1, done, freed
     int64_t threshold0, threshold1, step0, step1, done_by, freed_by
     int64_t transit         # latency + delay
+    int64_t seen            # last tick in which its waits were looked at
     int64_t it, trips, exits  # LOOP: iteration, trips (-1 not known yet), how often it was left
 
 cdef struct Queue:
