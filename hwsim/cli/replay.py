@@ -48,6 +48,7 @@ def shown_in(bar: tqdm) -> Watch:
 @click.option("--requests", type=int, help="Replay the first N requests; of a recipe, draw N.")
 @click.option("--rate-scale", help="Requests arrive so many times as fast, e.g. 1.5.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of a recipe.")
+@click.option("--failures", default="refuse", show_default=True, help="Rows without output tokens: refuse or drop.")
 @click.option("--slo", help="Objective for the goodput, e.g. ttft=2s,tpot=50ms.")
 @click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="Override, e.g. model.layers=40.")
 @click.option("--record", default="requests", show_default=True, help="What the file keeps: " + " | ".join(LEVELS))
@@ -65,7 +66,8 @@ def command(system, model, trace, **options) -> None:  # type: ignore[no-untyped
     with tqdm(unit="req", disable=not sys.stderr.isatty(), leave=False) as bar:
         run = replay(
             deployment, trace, output=options["output"], record=options["record"], router=options["router"],
-            limit=options["requests"], rate_scale=options["rate_scale"], seed=options["seed"], watch=shown_in(bar),
+            limit=options["requests"], watch=shown_in(bar),
+            **{name: options[name] for name in ("rate_scale", "seed", "failures")},
         )  # fmt: skip
     parts = {"compile": compiled - started, "sim": run.cpu_sim_s, "replay": run.cpu_replay_s}
     spent = {"total": cpu() - started - run.cpu_parse_s, **parts}

@@ -33,6 +33,7 @@ def replay(
     limit: int | None = None,
     rate_scale: Fraction | str | float | None = None,
     seed: int = 0,
+    failures: str = "refuse",
     router: str = "round-robin",
     watch: Watch | None = None,
 ) -> Run:
@@ -48,8 +49,8 @@ def replay(
         HDF5 file of the result; none is written without it.
     record : {"requests", "steps", "operators", "events"}
         What the file keeps, each level all of the one before.
-    limit, rate_scale, seed
-        As `hwsim.workload.load`: first requests only, arrivals scaled, seed of a recipe.
+    limit, rate_scale, seed, failures
+        As `hwsim.workload.load`: first requests only, arrivals scaled, seed of a recipe, rows without output tokens.
     router : {"round-robin", "least-loaded"}
         How requests are split between replicas.
     watch : callable, optional
@@ -66,9 +67,16 @@ def replay(
         The traffic, the record level or the output cannot be used; nothing is written.
     """
     started = time.process_time()
-    table = requests if isinstance(requests, RequestTable) else load(requests, limit, rate_scale, seed)
+    table = requests if isinstance(requests, RequestTable) else load(requests, limit, rate_scale, seed, failures)
     parsed = time.process_time() - started
-    options = {"router": router, "seed": seed, "requests": limit, "rate_scale": str(rate_scale or 1), "record": record}
+    options = {
+        "router": router,
+        "seed": seed,
+        "requests": limit,
+        "rate_scale": str(rate_scale or 1),
+        "failures": failures,
+        "record": record,
+    }
     return replace(_recorded(deployment, table, options, output, watch), cpu_parse_s=parsed)
 
 
@@ -124,7 +132,7 @@ def rerun(old: Trace, output: str | Path, requests_from: str | Path | None = Non
     )
     options = attrs["options"]
     source = requests_from or attrs["trace_source"]
-    table = load(source, options["requests"], options["rate_scale"], options["seed"])
+    table = load(source, *(options[name] for name in ("requests", "rate_scale", "seed", "failures")))
     if table.sha256 != attrs["trace_sha256"]:
         got = f"requests with sha256 {table.sha256[:12]}..."
         raise bad(str(source), got, f"those of the recorded run, {attrs['trace_sha256'][:12]}...")

@@ -68,7 +68,7 @@ def load(source: Source, failures: str = "refuse") -> RequestTable:
     kept = outputs > 0
     if not kept.any():
         raise bad(source.where, "0 generated tokens in every row", "at least one request that did not fail")
-    notes = [f"{np.count_nonzero(~kept)} failed requests (0 output tokens) left out"] if not kept.all() else []
+    notes = [f"{np.count_nonzero(~kept)} rows left out: failed requests, 0 output tokens"] if not kept.all() else []
     extra = [name for name in header if name not in COLUMNS]
     notes += [f"columns not used: {', '.join(extra)}"] if extra else []
     arrival = _since_first(seconds[kept], fraction_ps[kept], source)

@@ -63,7 +63,7 @@ def load(
         Every bad line as `file:line:column`, or the one thing that is wrong with the file as a whole.
     """
     if failures not in ("refuse", "drop"):
-        raise bad("failures", repr(failures), "'refuse' or 'drop'")
+        raise bad("--failures", repr(failures), "'refuse' or 'drop'")
     scale = None if rate_scale is None else parse_rate_scale(rate_scale)
     path = Path(trace)
     if path.exists() and path.suffix not in RECIPE_SUFFIXES:

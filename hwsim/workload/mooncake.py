@@ -44,7 +44,7 @@ def load(source: Source, failures: str = "refuse") -> RequestTable:
             f"at most {days} days",
             "timestamps are milliseconds",
         )
-    notes = (f"{rows.failed} failed requests (0 output tokens) left out",) if rows.failed else ()
+    notes = (f"{rows.failed} rows left out: failed requests, 0 output tokens",) if rows.failed else ()
     return RequestTable.of(
         np.array([time - first for time in rows.time], np.int64),
         np.array(rows.prompt, np.int64),

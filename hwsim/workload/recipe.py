@@ -121,7 +121,7 @@ def draw(recipe: Recipe, requests: int | None = None, seed: int = 0) -> RequestT
         name=recipe.id,
         format=FORMAT,
         sha256=hashlib.sha256(f"{recipe.digest} {seed} {count}".encode()).hexdigest(),
-        source=recipe.source,
+        source=recipe.id,
     )
 
 

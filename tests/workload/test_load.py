@@ -94,7 +94,7 @@ def test_columns_are_found_by_name_and_the_unused_are_named(write: Write) -> Non
 def test_failed_requests_are_left_out_when_asked_and_counted(write: Write) -> None:
     table = load(write(azure(ROW, ROW.replace(",44", ",0"))), failures="drop")
     assert len(table) == 1
-    assert table.notes == ("1 failed requests (0 output tokens) left out",)
+    assert table.notes == ("1 rows left out: failed requests, 0 output tokens",)
     table = load(write(mooncake() + mooncake(output_length=0)), failures="drop")
     assert len(table) == 1
 
@@ -290,7 +290,7 @@ def test_all_bad_lines_are_listed_in_order_and_a_flood_is_counted(write: Write) 
         ({"rate_scale": "nan"}, "--rate-scale: got 'nan', expected a number such as 1.5 or 3/2"),
         ({"rate_scale": "1/0"}, "--rate-scale: got '1/0', expected a number"),
         ({"rate_scale": "fast"}, "--rate-scale: got 'fast', expected"),
-        ({"failures": "keep"}, "failures: got 'keep', expected 'refuse' or 'drop'"),
+        ({"failures": "keep"}, "--failures: got 'keep', expected 'refuse' or 'drop'"),
     ],
 )
 def test_bad_options_are_named(write: Write, options: dict[str, object], expected: str) -> None:
