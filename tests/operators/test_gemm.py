@@ -76,5 +76,6 @@ def test_the_closed_form_is_close_to_the_program(chip: str) -> None:
     machine, dims = Machine.of(chip), complete(kind_of("gemm"), random_shapes(100, seed=5))
     chosen = gemm.propose(machine, dims, "bf16").best(1)
     ratio = simulate(machine, "gemm", dims, best=1).time_ps / machine.ps(chosen.rank // 16)
-    assert ratio.min() > 0.95
-    assert np.median(ratio) < 1.1
+    assert ratio.min() > 0.8
+    assert np.median(ratio) < 1.03
+    assert np.quantile(ratio, 0.9) < 1.1

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 
 from hwsim.operators.machine import Machine
-from hwsim.operators.mapper.gpu.program import template
+from hwsim.operators.mapper.gpu.program import PIECES, template
 from hwsim.operators.mapper.gpu.tiles import Work, ceil_div
 
 NEVER = -(1 << 28)  # base of a wait that holds nothing up
@@ -22,25 +22,26 @@ def values_of(work: Work, once: dict[str, np.ndarray], groups: int) -> np.ndarra
     once : dict of str to int64[Q]
         Slots of what happens once: launch, quantisation, `late` (cycles after the last store).
     """
+    pieces = np.full_like(work.items, PIECES)
     amounts: Amounts = {
         **{name: [column] for name, column in once.items()},
         "waves": [work.waves],
         "steps": [work.steps],
         "reduce": [work.reduce_bytes],
-        "hbm.read": _stages(*_waves(work.hbm_bytes, work.slots, work.last, work), work.steps),
+        "pieces": [pieces],
+        "hbm": _stages(*_waves(work.hbm_bytes, work.slots, work.last, work), work.steps),
     }
     all_cores = split_evenly(work.cores, work.cores, groups)
     all_last = split_evenly(work.last, work.cores, groups)
     for g in range(groups):
         amounts |= _group(g, work, all_cores[g], all_last[g])
     totals = {
-        "hbm.read": work.hbm_bytes,
-        "l2.read": work.l2_bytes,
-        "l2.write": work.write_bytes,
-        "hbm.write": work.hbm_write,
+        "hbm": (work.hbm_bytes, work.steps),
+        "l2.read": (work.l2_bytes, work.steps),
+        "l2.write": (work.write_bytes, pieces),
     }
-    for name, total in totals.items():
-        _settle(amounts, name, total, work.waves, work.steps if name.endswith("read") else 1)
+    for name, (total, passes) in totals.items():
+        _settle(amounts, name, total, work.waves, passes)
     t = template(groups)
     values = np.zeros((len(work.items), t.size("slots")), np.int64)
     for slot, columns in amounts.items():
@@ -52,17 +53,15 @@ def values_of(work: Work, once: dict[str, np.ndarray], groups: int) -> np.ndarra
 def _group(g: int, work: Work, cores: np.ndarray, last: np.ndarray) -> Amounts:
     """Amounts of one group: `cores` cores with `resident` items each, `last` items in the last wave."""
     busy = ceil_div(last, cores)
-    hidden = 1024 - work.exposed_1024
-    result = work.tile_bytes
+    pieces = np.full_like(last, PIECES)
+    out = work.tile_bytes * work.resident, work.tile_bytes * busy
     return {
         f"l2.read.{g}": _stages(*_waves(work.l2_bytes, cores * work.resident, last, work), work.steps),
         f"port.read.{g}": [work.step_bytes * each for each in (work.resident, work.resident, busy, busy)],
         f"flops.{g}": [work.stage_flops, np.where(busy > 0, work.stage_flops_last, 0)],
         f"end.{g}": [np.ones_like(last)],
-        f"exposed.{g}": [result * each * work.exposed_1024 // 1024 for each in (work.resident, busy)],
-        f"hidden.{g}": [result * each * hidden // 1024 for each in (work.resident, busy)],
-        f"l2.write.{g}": list(_waves(work.write_bytes, cores * work.resident, last, work)),
-        f"hbm.write.{g}": list(_waves(work.hbm_write, cores * work.resident, last, work)),
+        f"out.{g}": _stages(*out, pieces),
+        f"l2.write.{g}": _stages(*_waves(work.write_bytes, cores * work.resident, last, work), pieces),
     }
 
 
@@ -82,14 +81,14 @@ def _stages(full: np.ndarray, last: np.ndarray, steps: np.ndarray) -> list[np.nd
     return [column for wave in (full, last) for column in (wave // steps, wave - wave // steps * (steps - 1))]
 
 
-def _settle(amounts: Amounts, name: str, total: np.ndarray, waves: np.ndarray, steps: np.ndarray | int) -> None:
+def _settle(amounts: Amounts, name: str, total: np.ndarray, waves: np.ndarray, steps: np.ndarray) -> None:
     """Put what rounding lost on the last pass of group 0, so that the bytes of all groups are the operator's."""
     parts = [columns for slot, columns in amounts.items() if slot.startswith(name)]
     counted = sum(((waves - 1) * _passes(c[: len(c) // 2], steps) + _passes(c[len(c) // 2 :], steps)) for c in parts)
     parts[0][-1] = parts[0][-1] + total - counted
 
 
-def _passes(columns: list[np.ndarray], steps: np.ndarray | int) -> np.ndarray:
+def _passes(columns: list[np.ndarray], steps: np.ndarray) -> np.ndarray:
     """Sum of one wave: every stage but the last, and the last."""
     return columns[0] * (steps - 1) + columns[-1]
 
@@ -101,8 +100,9 @@ def cells_of(machine: Machine, work: Work, groups: int) -> dict[str, np.ndarray]
         "1 - stages": 1 - work.depth,
         "groups x (1 - stages)": groups * (1 - work.depth),
         "next tile": ones * (NEVER if work.exposed_1024 < 1024 else 0),
+        "free pieces": ones * (PIECES * work.exposed_1024 // 1024 - PIECES),
         "drain": ones * machine.wave,
-        "stores": work.waves * groups,
+        "stores": work.waves * (groups * PIECES),
     }
     for g, cores in enumerate(split_evenly(work.cores, work.cores, groups)):
         cells[f"cores.{g}"] = cores

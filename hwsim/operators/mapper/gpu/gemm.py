@@ -9,16 +9,16 @@ the generation's (physics) or the software's (which tiles and splits a library h
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fractions import Fraction
 from math import ceil
 
 import numpy as np
 
 from hwsim.operators.candidates import Candidates, Programs, concatenate, rates_of
 from hwsim.operators.machine import Machine, per_cycle
+from hwsim.operators.mapper.gpu.estimate import estimate, finish_skew
 from hwsim.operators.mapper.gpu.fill import cells_of, values_of
 from hwsim.operators.mapper.gpu.program import template
-from hwsim.operators.mapper.gpu.tiles import GemmKernels, Work, count_work, enumerate_tiles
+from hwsim.operators.mapper.gpu.tiles import GemmKernels, count_work, enumerate_tiles
 from hwsim.operators.operator import SIXTEENTH_BYTES
 from hwsim.operators.program import LAW_DTYPE
 
@@ -65,7 +65,7 @@ def programs(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str, chose
         "hbm": (machine.hbm_rate, machine.hbm_latency),
         "l2": (machine.l2_rate, max(machine.l2_latency, 1)),
         "port": (machine.port, 0),
-        "out": (machine.port, 0),
+        "out": (machine.port, 1),
         "tensor": (machine.tensor[dtype], 0),
     }
     return [
@@ -124,35 +124,3 @@ def describe(chosen: Candidates, row: int) -> str:
     c = {name: int(column[row]) for name, column in chosen.columns.items()}
     pair = " pair" if c["pair"] > 1 else ""
     return f"{c['tile_m']}x{c['tile_n']}{pair} split {c['split']} resident {c['resident']}"
-
-
-def work_units(amount: np.ndarray, rate: Fraction) -> np.ndarray:
-    """1/16 cycles that `amount` takes at `rate` per cycle, rounded up as the engine rounds."""
-    return -(-(amount * (16 * rate.denominator)) // rate.numerator)
-
-
-def estimate(machine: Machine, dtype: str, work: Work, split: np.ndarray) -> np.ndarray:
-    """Closed form of the program in 1/16 cycles: waves at their slowest resource, plus what nothing hides."""
-    port = work_units(work.step_bytes, machine.port)
-    step = np.maximum(work_units(work.stage_flops, machine.tensor[dtype]), work.resident * port)
-    step_last = np.maximum(work_units(work.stage_flops_last, machine.tensor[dtype]), work.resident_last * port)
-    l2 = work_units(work.l2_bytes, machine.l2_rate)
-    shared = np.maximum(l2, work_units(work.hbm_bytes + work.hbm_write, machine.hbm_rate))
-    full = np.maximum(work.steps * step, shared * work.slots // work.items)
-    tail = np.maximum(work.steps * step_last, shared * work.last // work.items)
-    epilogue = work_units(work.tile_bytes * np.where(work.waves > 1, work.resident, work.resident_last), machine.port)
-    exposed = epilogue * work.exposed_1024 // 1024
-    total = (work.waves - 1) * (full + exposed) + tail + epilogue
-    first_byte = machine.hbm_latency + machine.l2_latency
-    total += 16 * (machine.launch + first_byte + work.waves * machine.wave + finish_skew(machine, work))
-    return total + np.where(split > 1, 16 * machine.barrier + work_units(work.reduce_bytes, machine.l2_rate), 0)
-
-
-def finish_skew(machine: Machine, work: Work) -> np.ndarray:
-    """Cycles between the first and the last core that finish the last wave: bound by memory they drift apart as a
-    random walk.
-
-    The square root is correctly rounded everywhere, so its floor has equal bits everywhere.
-    """
-    cycles = work_units(work.hbm_bytes + work.hbm_write, machine.hbm_rate) // 16 * work.last // work.items
-    return np.sqrt((cycles * machine.grain).astype(np.float64)).astype(np.int64)

@@ -138,7 +138,7 @@ class Work:
     stage_flops, stage_flops_last : what a stage of all resident items takes of the tensor unit, in FLOP at its full
     rate
     step_bytes : bytes into one SM of one item and stage
-    l2_bytes, hbm_bytes, hbm_write : bytes of the whole operator
+    l2_bytes, hbm_bytes : bytes of the whole operator: read from the L2; read from and written back to memory
     tile_bytes : bytes of one item's result out of one SM
     write_bytes : bytes of all results (partial sums in fp32) into the L2
     reduce_bytes : bytes through the L2 to add the splits up
@@ -160,7 +160,6 @@ class Work:
     step_bytes: np.ndarray
     l2_bytes: np.ndarray
     hbm_bytes: np.ndarray
-    hbm_write: np.ndarray
     tile_bytes: np.ndarray
     write_bytes: np.ndarray
     reduce_bytes: np.ndarray
@@ -187,7 +186,7 @@ def count_work(
     alone = np.where(tile_m * tile_n < LARGE_TILE, machine.alone_1024, 1024)
     rows, columns = np.minimum(tile_m, m), np.minimum(tile_n, n)
     read = _l2_rows(machine, m, n, down, across) * batch * ceil_div(k * size, 16)
-    hbm_read, hbm_write = _hbm_bytes(machine, dims, size, chosen, down, across, slots)
+    hbm_bytes = _hbm_bytes(machine, dims, size, chosen, down, across, slots)
     partial = np.where(split > 1, 4, 2)
     return Work(
         exposed_1024=kernels.exposed_1024,
@@ -207,8 +206,7 @@ def count_work(
         stage_flops_last=step_flops * np.maximum(1024 * resident_last, alone) // 1024,
         step_bytes=ceil_div((rows + columns) * kernels.stage_bytes, pair),
         l2_bytes=read,
-        hbm_bytes=hbm_read,
-        hbm_write=hbm_write,
+        hbm_bytes=hbm_bytes,
         tile_bytes=ceil_div(rows * columns * partial, pair),
         write_bytes=partial * split * m * n * batch,
         reduce_bytes=2 * (split - 1) * m * n * batch * 4,
@@ -234,7 +232,7 @@ def _hbm_bytes(
     down: np.ndarray,
     across: np.ndarray,
     slots: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> np.ndarray:
     """Bytes read from and written to HBM: not what is resident, again what a raster band pushes out of the L2."""
     case = chosen["case"]
     m, n, k, batch = (dims[name] for name in ("m", "n", "k", "batch"))
@@ -252,7 +250,7 @@ def _hbm_bytes(
         read[again] = _raster(
             machine, a[case[again]], b[case[again]], down[again], across[again], slots[again] // chosen["split"][again]
         )
-    return np.maximum(read * batch[case] - saved[case], 0), write[case]
+    return np.maximum(read * batch[case] - saved[case], 0) + write[case]
 
 
 def missing(working_set: np.ndarray, cache: int) -> np.ndarray:

@@ -1,0 +1,114 @@
+"""Closed form of the GEMM program, for ranking candidates: whole batches, integers, 1/16 cycles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from hwsim.operators.machine import Machine
+from hwsim.operators.mapper.gpu.program import PIECES
+from hwsim.operators.mapper.gpu.tiles import Work
+
+Ints = np.ndarray
+
+
+def work_units(amount: Ints, rate: Fraction) -> Ints:
+    """1/16 cycles that `amount` takes at `rate` per cycle, rounded up as the engine rounds."""
+    return -(-(amount * (16 * rate.denominator)) // rate.numerator)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Times of a candidate's resources, int64[C] in 1/16 cycles: totals, and of one wave (full, last)."""
+
+    stage: tuple[Ints, Ints]  # a stage at its slowest: port, tensor unit, or latency over the depth of the pipeline
+    port: tuple[Ints, Ints]  # a stage through the port of an SM
+    tensor: tuple[Ints, Ints]  # a stage on its tensor unit
+    hbm: Ints  # all bytes
+    l2: Ints
+    write: Ints  # a full wave's results into the L2
+    epilogue: tuple[Ints, Ints]  # a wave's results out of an SM
+
+
+def _parts(machine: Machine, dtype: str, work: Work) -> _Parts:
+    port, out = (work_units(size, machine.port) for size in (work.step_bytes, work.tile_bytes))
+    both = (work.resident, work.resident_last)
+    ports = port * both[0], port * both[1]
+    tensor = tuple(work_units(flops, machine.tensor[dtype]) for flops in (work.stage_flops, work.stage_flops_last))
+    hbm = work_units(work.hbm_bytes, machine.hbm_rate)
+    latency = 16 * np.where(hbm > 0, machine.hbm_latency, machine.l2_latency) // work.depth
+    return _Parts(
+        stage=(
+            np.maximum(np.maximum(ports[0], tensor[0]), latency),
+            np.maximum(np.maximum(ports[1], tensor[1]), latency),
+        ),
+        port=ports,
+        tensor=(tensor[0], tensor[1]),
+        hbm=hbm,
+        l2=work_units(work.l2_bytes + work.write_bytes, machine.l2_rate),
+        write=work_units(work.write_bytes * work.slots // work.items, machine.l2_rate),
+        epilogue=(out * both[0], out * both[1]),
+    )
+
+
+def estimate(machine: Machine, dtype: str, work: Work, split: Ints) -> Ints:
+    """Time of each candidate: launch, first bytes, its waves, and what only the end of the last one takes."""
+    parts = _parts(machine, dtype, work)
+    waves = _in_turn(machine, work, parts) if work.exposed_1024 >= 1024 else _overlapped(machine, work, parts)
+    once = machine.launch + machine.hbm_latency + 2 * machine.l2_latency + machine.wave + finish_skew(machine, work)
+    total = waves + 16 * once + parts.epilogue[1]
+    return total + np.where(split > 1, 16 * machine.barrier + work_units(work.reduce_bytes, machine.l2_rate), 0)
+
+
+def _overlapped(machine: Machine, work: Work, parts: _Parts) -> Ints:
+    """Tiles loaded while the last ones are multiplied: a wave takes its tensor units' time or its memory's.
+
+    What begins with the tensor units waits for one stage of memory; what ends with memory still multiplies one stage.
+    """
+    between = 16 * machine.wave + parts.epilogue[0] * work.exposed_1024 // 1024
+    compute = work.steps * parts.stage[0] + between, work.steps * parts.stage[1]
+    shared = np.maximum(parts.hbm, parts.l2)
+    memory = shared * work.slots // work.items, shared * work.last // work.items
+    busy = np.where(work.waves > 1, compute[0] >= memory[0], compute[1] >= memory[1])
+    ends = np.where(busy, _first_stage(work, parts), parts.port[1] + parts.tensor[1])
+    return (work.waves - 1) * np.maximum(compute[0], memory[0]) + np.maximum(compute[1], memory[1]) + ends
+
+
+def _in_turn(machine: Machine, work: Work, parts: _Parts) -> Ints:
+    """Tiles loaded only when the last ones are stored: a wave pays its first stage, its end and its epilogue.
+
+    Memory fills the L2 meanwhile, as many stages as the pipeline is deep.
+    """
+    fill = (parts.hbm + parts.l2) // (work.waves * work.steps)
+    shared = np.maximum(parts.hbm, parts.l2)
+    end = 16 * (machine.wave + 2 * machine.l2_latency) + parts.epilogue[0] + parts.write // PIECES
+    waves = []
+    for stage, port, tensor, items in zip(parts.stage, parts.port, parts.tensor, (work.slots, work.last)):
+        memory = shared * items // work.items
+        ahead = memory * np.minimum(work.depth, work.steps) // work.steps
+        compute = fill + port + work.steps * stage
+        waves.append(
+            (
+                np.maximum(compute + end, memory + np.maximum(end - ahead, 0)),
+                np.maximum(compute, memory + port + tensor),
+            )
+        )
+    return (work.waves - 1) * waves[0][0] + waves[1][1]
+
+
+def _first_stage(work: Work, parts: _Parts) -> Ints:
+    """The first stage of the first wave: nothing overlaps it."""
+    items = np.where(work.waves > 1, work.slots, work.last)
+    port = np.where(work.waves > 1, *parts.port)
+    return (parts.hbm + parts.l2) * items // (work.items * work.steps) + port
+
+
+def finish_skew(machine: Machine, work: Work) -> Ints:
+    """Cycles between the first and the last core that finish a memory-bound last wave: they drift as a random walk.
+
+    The square root is correctly rounded everywhere, so its floor has equal bits everywhere.
+    """
+    cycles = work_units(work.hbm_bytes, machine.hbm_rate) // 16 * work.last // work.items
+    return np.sqrt((cycles * machine.grain).astype(np.float64)).astype(np.int64)
