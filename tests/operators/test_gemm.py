@@ -68,7 +68,8 @@ def test_three_simulated_candidates_are_nearly_as_good_as_all(chip: str) -> None
     regret = three / every - 1
     assert regret.min() >= 0
     assert np.median(regret) <= 0.002
-    assert regret.mean() <= 0.01
+    assert regret.mean() <= 0.003
+    assert regret.max() <= 0.05
 
 
 @pytest.mark.parametrize("chip", CHIPS)
