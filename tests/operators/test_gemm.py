@@ -69,7 +69,7 @@ def test_three_simulated_candidates_are_nearly_as_good_as_all(chip: str) -> None
     assert regret.min() >= 0
     assert np.median(regret) <= 0.002
     assert regret.mean() <= 0.003
-    assert regret.max() <= 0.05
+    assert regret.max() <= 0.08
 
 
 @pytest.mark.parametrize("chip", CHIPS)

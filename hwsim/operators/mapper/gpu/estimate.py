@@ -24,6 +24,7 @@ class _Parts:
     """Times of a candidate's resources, int64[C] in 1/16 cycles: totals, and of one wave (full, last)."""
 
     stage: tuple[Ints, Ints]  # a stage at its slowest: port, tensor unit, or latency over the depth of the pipeline
+    latency: Ints  # latency over the depth of the pipeline
     port: tuple[Ints, Ints]  # a stage through the port of an SM
     tensor: tuple[Ints, Ints]  # a stage on its tensor unit
     hbm: Ints  # all bytes
@@ -44,6 +45,7 @@ def _parts(machine: Machine, dtype: str, work: Work) -> _Parts:
             np.maximum(np.maximum(ports[0], tensor[0]), latency),
             np.maximum(np.maximum(ports[1], tensor[1]), latency),
         ),
+        latency=latency,
         port=ports,
         tensor=(tensor[0], tensor[1]),
         hbm=hbm,
@@ -63,17 +65,24 @@ def estimate(machine: Machine, dtype: str, work: Work, split: Ints) -> Ints:
 
 
 def _overlapped(machine: Machine, work: Work, parts: _Parts) -> Ints:
-    """Tiles loaded while the last ones are multiplied: a wave takes its tensor units' time or its memory's.
+    """Tiles loaded and stored while others are multiplied: a wave takes as long as the slowest of all that goes on.
 
     What begins with the tensor units waits for one stage of memory; what ends with memory still multiplies one stage.
     """
-    between = 16 * machine.wave + parts.epilogue[0] * work.exposed_1024 // 1024
-    compute = work.steps * parts.stage[0] + between, work.steps * parts.stage[1]
+    drain = 16 * machine.wave
+    between = drain + parts.epilogue[0] * work.exposed_1024 // 1024
+    store = np.maximum(parts.epilogue[0], parts.write)
+    tensor = work.steps * parts.tensor[0] + between, work.steps * parts.tensor[1]
+    fills = [work.steps * np.maximum(port, parts.latency) for port in parts.port]
     shared = np.maximum(parts.hbm, parts.l2)
     memory = shared * work.slots // work.items, shared * work.last // work.items
-    busy = np.where(work.waves > 1, compute[0] >= memory[0], compute[1] >= memory[1])
-    ends = np.where(busy, _first_stage(work, parts), parts.port[1] + parts.tensor[1])
-    return (work.waves - 1) * np.maximum(compute[0], memory[0]) + np.maximum(compute[1], memory[1]) + ends
+    full = np.maximum(np.maximum(tensor[0], fills[0]), np.maximum(memory[0], store))
+    last = np.maximum(
+        np.maximum(tensor[1], fills[1]), np.maximum(memory[1], np.where(work.waves > 1, store - drain, 0))
+    )
+    of_tensor = np.where(work.waves > 1, full == tensor[0], last == tensor[1])
+    ends = np.where(of_tensor, _first_stage(work, parts), parts.port[1] + parts.tensor[1])
+    return (work.waves - 1) * full + last + ends
 
 
 def _in_turn(machine: Machine, work: Work, parts: _Parts) -> Ints:
