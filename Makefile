@@ -41,7 +41,8 @@ bench: dev  ## goals and rates
 
 demo: dev  ## Llama-3.1-70B on eight H100s under an hour of production-like traffic: the screen and its file
 	mkdir -p build
-	$(BIN)/hwsim replay h100-sxm-x8 llama-3.1-70b azure-conversation --plan tp=8 --slo ttft=2s,tpot=50ms -o build/demo.h5
+	$(BIN)/hwsim replay h100-sxm-x8 llama-3.1-70b azure-conversation --plan tp=8 --slo ttft=2s,tpot=50ms \
+		--plot build/demo.png -o build/demo.h5
 
 fidelity: dev  ## simulated against measured kernels and a measured server, as far as ../shared has them
 	$(BIN)/hwsim validate operators --measured ../shared/measured

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hwsim.analyse.of_run import measure as measure
+    from hwsim.analyse.of_run import plot as plot
     from hwsim.analyse.of_run import summary as summary
     from hwsim.describe.loader import load as load
     from hwsim.serving.deployment import compile as compile
@@ -22,6 +23,7 @@ _LAZY: dict[str, str] = {
     "replay": "hwsim.serving.replay",
     "measure": "hwsim.analyse.of_run",
     "summary": "hwsim.analyse.of_run",
+    "plot": "hwsim.analyse.of_run",
     "open_trace": "hwsim.trace",
 }
 

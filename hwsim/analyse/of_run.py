@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
@@ -33,6 +34,14 @@ def summary(
 ) -> str:
     """The one screen that `hwsim replay` prints."""
     return screen.text(heading(run, cpu_s or {}, output), measure(run, slo))
+
+
+def plot(run: Run, path: str | Path, slo: Slo | str | None = None) -> None:
+    """Draw a run: requests and KV cache over time, and how latencies spread (needs hwsim[analysis])."""
+    from hwsim.analyse import plots
+
+    limits = Slo.parse(slo) if isinstance(slo, str) else slo
+    plots.save(plots.overview(request_columns(run), run.steps, run.rules.kv_blocks - 1, limits), path)
 
 
 def heading(run: Run, cpu_s: Mapping[str, float], output: str) -> screen.Run:

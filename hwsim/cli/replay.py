@@ -9,7 +9,7 @@ import sys
 import click
 from tqdm import tqdm
 
-from hwsim.analyse.of_run import heading, measure
+from hwsim.analyse.of_run import heading, measure, plot
 from hwsim.analyse.slo import Slo
 from hwsim.analyse.summary import as_json, text
 from hwsim.serving.deployment import compile
@@ -53,6 +53,7 @@ def shown_in(bar: tqdm) -> Watch:
 @click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="Override, e.g. model.layers=40.")
 @click.option("--record", default="requests", show_default=True, help="What the file keeps: " + " | ".join(LEVELS))
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
+@click.option("--plot", type=click.Path(), help="Draw the run: requests, KV cache and latencies (.png, .svg, .pdf).")
 @click.option("-o", "--output", type=click.Path(), help="HDF5 file of the result.")
 def command(system, model, trace, **options) -> None:  # type: ignore[no-untyped-def]
     """Replay the requests of TRACE (a file or a recipe) on MODEL served by SYSTEM."""
@@ -73,6 +74,8 @@ def command(system, model, trace, **options) -> None:  # type: ignore[no-untyped
     spent = {"total": cpu() - started - run.cpu_parse_s, **parts}
     spent["write"] = max(0.0, spent["total"] - sum(parts.values()))
     metrics = measure(run, slo)
+    if options["plot"]:
+        plot(run, options["plot"], slo)
     if options["as_object"]:
         click.echo(json.dumps(as_json(metrics, spent)))
     else:

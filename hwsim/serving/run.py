@@ -22,8 +22,8 @@ Watch = Callable[[int, int], None]  # finished requests, all requests
 Sink = Callable[[np.ndarray, np.ndarray], None]  # STEP_DTYPE rows, CHUNK_DTYPE rows
 
 
-# Columns of the steps that every run keeps, whatever it records: metrics need them.
-KEPT = ("replica", "start_ps", "end_ps", "n_decode", "kv_used_blocks")
+# Columns of the steps that every run keeps, whatever it records: metrics and pictures need them.
+KEPT = ("replica", "start_ps", "end_ps", "n_decode", "kv_used_blocks", "running", "waiting")
 
 
 @dataclass
