@@ -15,7 +15,7 @@ import numpy as np
 
 from hwsim.errors import InputError, bad
 from hwsim.trace.columns import BOUND_CLASSES, TABLES
-from hwsim.trace.file import FORMAT, JSON_STARTS, PART, SEAL, TEXTS, VERSION, Array, check_sum
+from hwsim.trace.file import BYTES, FORMAT, JSON_STARTS, PART, SEAL, TEXTS, VERSION, Array, check_sum
 
 if TYPE_CHECKING:
     import pandas
@@ -117,7 +117,7 @@ def open_trace(path: str | Path) -> Trace:
         raise bad(str(path), "no such file", "a trace written by hwsim", cure)
     _refuse_damaged(path)
     with _opened(path) as file:
-        attrs = {name: _attribute(value) for name, value in file.attrs.items()}
+        attrs = {name: _attribute(value) for name, value in file.attrs.items() if name != BYTES}
         _refuse_foreign(path, attrs)
         for name, text in file.get(TEXTS, {}).items():
             attrs[name] = _attribute(text[()].tobytes().decode())
@@ -174,10 +174,18 @@ def _open_file(path: Path) -> h5py.File:
             return h5py.File(path, "r", locking=False)
         if "truncated file" not in str(error):
             raise
+    cut_off = bad(str(path), "a file whose end is missing", "a whole trace", "copy it again: the copy was cut off")
     if path.suffix != PART:
-        raise bad(str(path), "a file whose end is missing", "a whole trace", "copy it again: the copy was cut off")
-    # A run killed within a commit can have announced bytes it never wrote; none of them holds a committed row.
-    return h5py.File(io.BytesIO(path.read_bytes() + bytes(1 << 20)), "r")
+        raise cut_off
+    # A run killed within a commit can have announced bytes it never wrote; none of them holds a committed row. In a
+    # file that lacks committed bytes HDF5 could loop without end over the zeros put in their place.
+    file = h5py.File(io.BytesIO(path.read_bytes() + bytes(1 << 20)), "r")
+    committed = np.zeros((), np.int64)
+    h5py.h5a.open(file.id, BYTES.encode()).read(committed)
+    if not 0 < committed <= path.stat().st_size:
+        file.close()
+        raise cut_off
+    return file
 
 
 def _column(dataset: h5py.Dataset, rows: int) -> Array:

@@ -16,7 +16,7 @@ import numpy as np
 
 from hwsim.errors import InputError, bad
 from hwsim.trace.columns import LEVELS, TABLES, Column
-from hwsim.trace.file import FORMAT, JSON_STARTS, LONG_TEXT, PART, SEAL, TEXTS, VERSION, Array, check_sum
+from hwsim.trace.file import BYTES, FORMAT, JSON_STARTS, LONG_TEXT, PART, SEAL, TEXTS, VERSION, Array, check_sum
 
 
 class Writer:
@@ -55,12 +55,14 @@ class Writer:
         _refuse_bad_place(self.path, self.part)
         self._file = _create(self.part)
         self._groups: dict[str, _Group] = {}
+        self._file.attrs[BYTES] = np.int64(0)
+        self._bytes_committed = h5py.h5a.open(self._file.id, BYTES.encode())
         self._file.attrs["format"] = FORMAT
         self._file.attrs["format_version"] = VERSION
         self._file.attrs["record"] = level
         self._file.attrs["complete"] = False
         self.set(attrs or {})
-        self._file.flush()
+        self.commit()
 
     def wants(self, group: str) -> bool:
         """Whether rows of `group` are kept at this record level."""
@@ -82,13 +84,14 @@ class Writer:
             columns = {name: columns[name] for name in columns.dtype.names or ()}
         if group not in self._groups:
             self._groups[group] = _Group(self._file, group, tuple(columns), self.gzip)
-            self._file.flush()
+            self.commit()
         if self._groups[group].append(columns):
             self.commit()
 
     def commit(self) -> None:
         """Make the rows in whole chunks readable even if the process is killed from now on."""
         self._file.flush()
+        self._bytes_committed.write(np.array(self.part.stat().st_size, np.int64))
         for group in self._groups.values():
             group.publish()
         self._file.flush()
