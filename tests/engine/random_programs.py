@@ -66,7 +66,7 @@ def random_program(seed: int, rotate: bool = True, trips: int = 7, iterate: bool
     d = Draw(rng, rotate and bool(rng.random() < 0.4), bool(rng.random() < 0.7), trips, iterate)
     resources, laws = _machine(d)
     d.counters = [d.builder.counter(d.name()) for _ in range(d.integer(1, 6))]
-    d.shared_trips = [d.slot([d.integer(1, d.trips)]) for _ in range(2)]
+    d.shared_trips = [d.slot([d.integer(1, max(2, d.trips // (depth + 1)))]) for depth in range(3)]
     for _ in range(d.integer(1, 5)):
         _queue(d)
     template = d.builder.build()
@@ -105,14 +105,15 @@ def _queue(d: Draw) -> None:
 
 def _body(d: Draw, queue: Any, unused: list[Any], around: list[Any], rows: int) -> None:
     for _ in range(rows):
-        if len(around) < 2 and d.chance(0.6):
-            depth = len(around)
-            vary, columns = _vary(d, around, lambda: d.integer(1, d.trips))
+        depth = len(around)
+        if depth < 3 and d.chance((0.6, 0.6, 0.2)[depth]):
+            most = max(2, d.trips // (depth + 1))
+            vary, columns = _vary(d, around, lambda: d.integer(1, most))
             trips = d.shared_trips[depth] if d.balanced else d.slot(columns)
             pace = d.paces < 4 and d.chance(0.6)
             d.paces += pace
             with queue.loop(trips, pace=pace, vary=() if d.balanced else vary) as loop:
-                _body(d, queue, unused, [*around, (loop, d.trips)], d.integer(1, 2))
+                _body(d, queue, unused, [*around, (loop, most)], d.integer(1, 2))
         else:
             _row(d, queue, unused, around)
 
@@ -120,9 +121,9 @@ def _body(d: Draw, queue: Any, unused: list[Any], around: list[Any], rows: int) 
 def _vary(d: Draw, around: list[Any], value: Any) -> tuple[list[Any], list[int]]:
     """Up to three terms and values for all columns they reach."""
     vary, reach = [], 0
-    for loop, most in around:
-        kinds = ["first", "last"] + ["iter"] * (d.iterate and most <= 8)
-        if len(vary) < 3 and d.chance(0.35):
+    for loop, most in [*around, *around]:
+        kinds = ["first", "last"] + ["iter"] * (d.iterate and most <= 45)
+        if len(vary) < 3 and d.chance(0.25):
             kind = kinds[d.integer(0, len(kinds) - 1)]
             stride = d.integer(1, 2)
             vary.append((loop, kind, stride))
