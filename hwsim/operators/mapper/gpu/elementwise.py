@@ -58,7 +58,8 @@ STREAMS: Mapping[str, Stream] = {
     "softmax": Stream(reads=1, writes=1, flops=6, special=1, rows=True),
     "rope": Stream(reads=1, writes=1, flops=6, special=0),
     "embed": Stream(reads=1, writes=1, flops=0, special=0, cold=True),
-    "sample": Stream(reads=1, writes=0, flops=8, special=1, passes=2, rows=True),
+    # Logits become fp32 (two elements written) and are read again for the softmax and the draw.
+    "sample": Stream(reads=1, writes=2, flops=8, special=1, passes=5),
 }
 
 
@@ -144,7 +145,9 @@ class Mapper:
             values[:, first + 1] = total - total // pieces * (pieces - 1)
         values[:, t.slots["pieces"].index] = pieces
         block = machine.kernels.elementwise
-        values[:, t.slots["launch"].index] = machine.cycles(block.launch)
+        values[:, t.slots["launch"].index] = machine.cycles(
+            block.sampler or block.launch if self.kind == "sample" else block.launch
+        )
         rates = {
             "hbm": (per_cycle(machine.hbm_peak * block.efficiency), machine.hbm_latency),
             "l2": (machine.l2_rate, max(machine.l2_latency, 1)),
