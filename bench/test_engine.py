@@ -1,7 +1,7 @@
 """Rates of the program executor on one core.
 
 Goals: GEMM 8192^3 on 132 cores in 4 groups 0.2 ms (at most 0.3); without the skip 90 ns a command; 10,000 programs
-bound in 0.1 s (at most 2) and 10,000 random GEMMs run in 1.5 s.
+bound in 0.1 s (at most 2); a GEMM of random rates and 50,000 rows 0.3 ms.
 """
 
 import sys
@@ -67,7 +67,7 @@ def test_bind_ten_thousand_programs(benchmark):
 def test_run_a_thousand_random_gemms(benchmark):
     template, values, rates, cells = random_gemms(1_000)
     out = benchmark(run_many, bind(template, values, rates, cells=cells).require())
-    benchmark.extra_info.update(us_per_program=round(1000 * benchmark.stats["mean"], 1), goal_us=150)
+    benchmark.extra_info.update(us_per_program=round(1000 * benchmark.stats["mean"], 1), goal_us=300)
     assert not out.status.any()
 
 
