@@ -1,6 +1,7 @@
 """Random programs that keep the rules of templates: every feature in every mix, a quarter of them deadlocking."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -108,7 +109,7 @@ def _body(d: Draw, queue: Any, unused: list[Any], around: list[Any], rows: int) 
         depth = len(around)
         if depth < 3 and d.chance((0.6, 0.6, 0.2)[depth]):
             most = max(2, d.trips // (depth + 1))
-            vary, columns = _vary(d, around, lambda: d.integer(1, most))
+            vary, columns = _vary(d, around, partial(d.integer, 1, most))
             trips = d.shared_trips[depth] if d.balanced else d.slot(columns)
             pace = d.paces < 4 and d.chance(0.6)
             d.paces += pace
