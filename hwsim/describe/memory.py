@@ -1,4 +1,4 @@
-"""One memory: a stack of HBM or one chip of GDDR. A tier of an accelerator multiplies it."""
+"""One memory: a stack of HBM, one chip of GDDR or one module channel of DDR. A tier of an accelerator multiplies it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from hwsim.describe.block import Block, Description
+from hwsim.describe.commands import Commands
 from hwsim.describe.quantity import Bytes, BytesPerSecond, JoulesPerByte, Seconds
 
 
@@ -22,7 +23,8 @@ class Memory(Description):
 
     kind: ClassVar[str] = "memory"
 
-    standard: Literal["HBM2e", "HBM3", "HBM3e", "GDDR6", "GDDR7"]
+    standard: Literal["HBM2", "HBM2e", "HBM3", "HBM3e", "HBM4", "DDR4", "DDR5", "LPDDR5X", "GDDR6", "GDDR7"]
     capacity: Bytes = Field(description="bytes of one stack or chip")
     law: Law
     energy: JoulesPerByte = Field(description="energy of one byte, the way to the controller included")
+    commands: Commands | None = Field(None, description="its channels command by command, where they are known")

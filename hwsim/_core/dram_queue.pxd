@@ -1,0 +1,136 @@
+"""Waiting requests: one list a bank and buffer, oldest first, and the masks that say which banks are worth a look."""
+
+from libc.stdint cimport int32_t, int64_t, uint64_t
+
+from hwsim._core.dram_state cimport READS, WRITES, Bank, Entry, State, Unit
+
+
+cdef inline uint64_t bit_of(State* s, int bank) noexcept nogil:
+    return <uint64_t>1 << (bank & (s.n_unit_banks - 1))
+
+
+cdef inline uint64_t with_bit(uint64_t mask, uint64_t bit, bint on) noexcept nogil:
+    return (mask & ~bit) | (bit if on else 0)
+
+
+cdef inline void mark(State* s, int b, int kind) noexcept nogil:
+    """Set the masks of a bank and buffer from its lists."""
+    cdef Bank* bank = &s.banks[b]
+    cdef Unit* unit = &s.units[b >> s.unit_shift]
+    cdef uint64_t bit = bit_of(s, b)
+    cdef int32_t hit = bank.hit[kind], miss = bank.miss[kind]
+    cdef bint kept
+    if bank.row < 0:
+        unit.opens[kind] = with_bit(unit.opens[kind], bit, bank.head[kind] >= 0)
+        unit.hits[kind] &= ~bit
+        unit.closes[kind] &= ~bit
+        return
+    kept = bank.active >= 0 or (s.set.protect and hit >= 0 and miss >= 0 and s.entries[hit].seq < s.entries[miss].seq)
+    unit.opens[kind] &= ~bit
+    unit.hits[kind] = with_bit(unit.hits[kind], bit, hit >= 0)
+    unit.closes[kind] = with_bit(unit.closes[kind], bit, miss >= 0 and not kept)
+
+
+cdef inline void sort_out(State* s, int b, int kind) noexcept nogil:
+    """Find the oldest hit and miss of a bank whose row changed."""
+    cdef Bank* bank = &s.banks[b]
+    cdef int32_t e = bank.head[kind]
+    bank.hit[kind] = bank.miss[kind] = -1
+    while e >= 0 and bank.row >= 0 and (bank.hit[kind] < 0 or bank.miss[kind] < 0):
+        if s.entries[e].row == bank.row:
+            if bank.hit[kind] < 0:
+                bank.hit[kind] = e
+        elif bank.miss[kind] < 0:
+            bank.miss[kind] = e
+        e = s.entries[e].next
+    mark(s, b, kind)
+
+
+cdef inline void enqueue(State* s, int kind, int b, int32_t row, int32_t column, int64_t seq, int64_t now) noexcept nogil:
+    cdef int32_t e = s.free_entry
+    cdef Entry* entry = &s.entries[e]
+    cdef Bank* bank = &s.banks[b]
+    s.free_entry = entry.next
+    entry.seq, entry.arrive, entry.row, entry.column, entry.next, entry.bank = seq, now, row, column, -1, b
+    if bank.head[kind] < 0:
+        bank.head[kind] = e
+    else:
+        s.entries[bank.tail[kind]].next = e
+    bank.tail[kind] = e
+    s.length[kind] += 1
+    if bank.row >= 0:
+        if row == bank.row:
+            if bank.hit[kind] < 0:
+                bank.hit[kind] = e
+        elif bank.miss[kind] < 0:
+            bank.miss[kind] = e
+    mark(s, b, kind)
+
+
+cdef inline void unlink(State* s, int kind, int b, int32_t e) noexcept nogil:
+    """Take a request out of its buffer; hit and miss are the caller's to mend."""
+    cdef Bank* bank = &s.banks[b]
+    cdef int32_t before = -1, at = bank.head[kind]
+    while at != e:
+        before, at = at, s.entries[at].next
+    at = s.entries[e].next
+    if before < 0:
+        bank.head[kind] = at
+    else:
+        s.entries[before].next = at
+    if bank.tail[kind] == e:
+        bank.tail[kind] = before
+    s.entries[e].next = s.free_entry
+    s.free_entry = e
+    s.length[kind] -= 1
+    if s.stuck == kind:
+        s.stuck, s.unstuck = -1, s.now
+
+
+cdef inline void take_hit(State* s, int kind, int b) noexcept nogil:
+    """Take the oldest hit out and find the next one."""
+    cdef Bank* bank = &s.banks[b]
+    cdef int32_t e = bank.hit[kind], at = s.entries[e].next
+    while at >= 0 and s.entries[at].row != bank.row:
+        at = s.entries[at].next
+    unlink(s, kind, b, e)
+    bank.hit[kind] = at
+    mark(s, b, kind)
+
+
+cdef inline void open_row(State* s, int b, int32_t row) noexcept nogil:
+    cdef Bank* bank = &s.banks[b]
+    s.units[b >> s.unit_shift].open |= bit_of(s, b)
+    bank.row, bank.opened, bank.used = row, s.now, s.now
+    sort_out(s, b, READS)
+    sort_out(s, b, WRITES)
+
+
+cdef inline void close_row(State* s, int b) noexcept nogil:
+    cdef Bank* bank = &s.banks[b]
+    s.units[b >> s.unit_shift].open &= ~bit_of(s, b)
+    s.counts.open_ticks += s.now - bank.opened
+    bank.row = -1
+    bank.hit[0] = bank.hit[1] = bank.miss[0] = bank.miss[1] = -1
+    mark(s, b, READS)
+    mark(s, b, WRITES)
+
+
+cdef inline bint waits_to_write(State* s, int b, int32_t row, int32_t column) noexcept nogil:
+    """Whether a write to this very address waits."""
+    cdef int32_t e = s.banks[b].head[WRITES]
+    while e >= 0:
+        if s.entries[e].row == row and s.entries[e].column == column:
+            return True
+        e = s.entries[e].next
+    return False
+
+
+cdef inline void set_active(State* s, int b, int kind, int64_t seq, int64_t arrive) noexcept nogil:
+    """Note the request whose ACT opened the row; kind -1: it was served."""
+    cdef Bank* bank = &s.banks[b]
+    cdef Unit* unit = &s.units[b >> s.unit_shift]
+    unit.active = with_bit(unit.active, bit_of(s, b), kind >= 0)
+    bank.active, bank.seq, bank.arrive = kind, seq, arrive
+    mark(s, b, READS)
+    mark(s, b, WRITES)

@@ -1,0 +1,89 @@
+"""What one running channel consists of: one struct without pointers, so a copy of it is a state and states compare."""
+
+from libc.stdint cimport int32_t, int64_t, uint64_t
+
+from hwsim._core.dram_rows cimport (BANKS, CLASSES, LEVELS, NODES, QUEUE, RULES, UNITS, WINDOW, WINDOWS, SettingsRow)
+
+cdef extern from *:
+    """
+    static inline int lowest_bit(unsigned long long word) { return __builtin_ctzll(word); }
+    #define FAR_TICK ((int64_t)1 << 62)
+    """
+    int lowest_bit(uint64_t word) noexcept nogil
+    int64_t FAR_TICK
+
+cdef enum:
+    READS, WRITES, ACTIVE       # where a candidate waits
+
+cdef struct Entry:              # a waiting request
+    int64_t seq                 # its number; also its age, since requests are accepted in order
+    int64_t arrive
+    int32_t row, column
+    int32_t next                # younger request of the same bank and buffer, or free entry; -1 none
+    int32_t bank
+
+cdef struct Bank:
+    int32_t row                 # open row, -1 closed
+    int32_t active              # READS or WRITES: kind of the request whose ACT opened the row; -1 none
+    int32_t head[2]             # requests of each buffer, oldest first
+    int32_t tail[2]
+    int32_t hit[2]              # oldest one of the open row
+    int32_t miss[2]             # oldest one of another row (of a closed bank: the oldest)
+    int64_t seq, arrive         # of the active request
+    int64_t used                # last ACT or column command
+    int64_t opened              # tick of the last ACT
+
+cdef struct Unit:
+    uint64_t hits[2]            # banks with a hit, by buffer
+    uint64_t opens[2]           # closed banks with a request
+    uint64_t closes[2]          # banks whose open row may be closed for a request
+    uint64_t active             # banks with an active request
+    uint64_t open               # banks with an open row
+    uint64_t due                # banks that await their refresh
+    int64_t refreshed           # tick until which the last refresh keeps the unit
+    int64_t asked               # tick at which that refresh became due
+    int64_t turn                # bank that is refreshed next
+
+cdef struct Rule:
+    int32_t level, before, ticks, siblings
+    int32_t window, ring        # of a window above 1: width, index of its rings; else ring = -1
+
+cdef struct Ready:              # first tick at which each class of commands may issue, one line of the cache
+    int64_t at[CLASSES]
+
+cdef struct Counts:
+    int64_t commands[9]
+    int64_t merged, forwarded   # writes merged, reads answered from the write buffer
+    int64_t hits                # column commands that needed no ACT of their own
+    int64_t open_ticks          # summed over banks
+
+cdef struct State:
+    SettingsRow set
+    int32_t base[LEVELS]        # first node of each level
+    int32_t fan[LEVELS]         # instances below one parent
+    int32_t n_units, n_unit_banks, n_nodes, n_windows
+    int32_t unit_shift, column_length
+    Rule rules[RULES]
+    int32_t first[10]           # first rule after each command
+    # what changes
+    int64_t now                 # last tick the controller looked at
+    int64_t wake_row, wake_col  # nothing can issue before
+    int64_t next_refresh
+    int64_t accepted            # tick of the last request accepted, -1 none
+    int64_t issued              # requests answered
+    int32_t writing             # write mode
+    int32_t stuck               # buffer that is full before the oldest request, -1 none
+    int64_t unstuck             # tick at which it may try again
+    int64_t pair_tick           # falling edge that pairs with the last rising row command
+    int32_t pair_command, pair_unit, pair_bank
+    int32_t length[2]           # entries waiting in each buffer
+    int32_t n_due               # all-bank: units, per-bank: banks that wait for their refresh, in order
+    int32_t due[BANKS]
+    int32_t free_entry
+    Unit units[UNITS]
+    Ready ready[NODES]
+    int64_t rings[WINDOWS][UNITS][WINDOW]
+    int32_t ring_at[WINDOWS][UNITS]
+    Bank banks[BANKS]
+    Entry entries[2 * QUEUE]
+    Counts counts
