@@ -15,7 +15,7 @@ from pydantic import Field
 
 from hwsim import units
 from hwsim.describe.block import Block
-from hwsim.describe.quantity import Bytes, Count, Natural, Number, Ratio, Seconds, refuse
+from hwsim.describe.quantity import Bytes, Count, Hertz, Natural, Number, Ratio, refuse
 from hwsim.errors import InputError
 
 Level = Literal["channel", "pseudo_channel", "stack", "bank_group", "bank"]
@@ -133,7 +133,7 @@ class Commands(Block):
     """One channel, command by command; a stack or chip has `channels` of them."""
 
     channels: Count = Field(description="channels of the stack, chip or module")
-    clock: Seconds = Field(description="period of the command clock")
+    clock: Hertz = Field(description="command clock")
     ticks: Count = Field(description="ticks of a clock: 2 where a precharge may use the falling edge")
     bus: Literal["split", "shared"] = Field(description="row and column commands on wires of their own, or shared")
     organisation: Organisation

@@ -135,7 +135,7 @@ class _Builder:
 
     def ticks(self, span: Span) -> int:
         """Whole clocks of a span, in ticks."""
-        clocks = max(ceil_fraction(span.clocks), ceil_fraction(span.seconds / self.commands.clock))
+        clocks = max(ceil_fraction(span.clocks), ceil_fraction(span.seconds * self.commands.clock))
         return clocks * self.commands.ticks
 
     def timing(self, name: str, where: str) -> int:
@@ -166,7 +166,7 @@ class _Builder:
             timings=self.timings,
             access=access,
             capacity=banks * organisation.rows * organisation.columns * access,
-            tick_ps=commands.clock * 10**12 / commands.ticks,
+            tick_ps=10**12 / (commands.clock * commands.ticks),
         )
 
     def settings(self) -> NDArray[np.void]:
