@@ -100,6 +100,13 @@ cdef inline bint flips(State* s) noexcept nogil:
     return s.length[WRITES] > s.set.high or s.length[READS] == 0
 
 
+cdef inline void wake_to_settle(State* s, int64_t soonest) noexcept nogil:
+    """Look at both slots if the write mode changes there."""
+    if flips(s):
+        s.wake_row = sooner(s.wake_row, soonest)
+        s.wake_col = sooner(s.wake_col, soonest)
+
+
 cdef inline void settle(State* s) noexcept nogil:
     """Write mode of this pick; a change makes other candidates count."""
     if flips(s):
@@ -342,8 +349,7 @@ cdef inline void tick(State* s, Ports* io) noexcept nogil:
         settle(s)
         if s.now >= s.wake_row:
             row_slot(s, rising)
-    if flips(s):
-        s.wake_row = sooner(s.wake_row, s.now + 1)
+    wake_to_settle(s, s.now + 1)
 
 
 cdef inline bint accept(State* s, Ports* io, int64_t seq, int64_t now) noexcept nogil:
@@ -368,8 +374,7 @@ cdef inline bint accept(State* s, Ports* io, int64_t seq, int64_t now) noexcept 
         return False
     io.arrive[seq - io.first] = now
     enqueue(s, kind, b, row, column, seq, now)
-    if flips(s):
-        s.wake_row = sooner(s.wake_row, now + 1)
+    wake_to_settle(s, now + 1)
     if kind == s.writing:
         wake_for(s, b, kind, now + 1)
     return True
