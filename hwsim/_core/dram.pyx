@@ -18,7 +18,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from hwsim._core.dram_queue cimport (bit_of, close_row, enqueue, open_row, set_active, take_hit, unlink,
                                      waits_to_write)
-from hwsim._core.dram_rows cimport (ACT, ALL_BANK, BANKS, CLASSES, CLOSED_ROWS, LEVELS, PER_BANK, PRE, PREA, QUEUE, RD,
+from hwsim._core.dram_rows cimport (ACT, ALL_BANK, BANKS, CLASSES, CLOSED_ROWS, LEVELS, CommandRow, PER_BANK, PRE, PREA, QUEUE, RD,
                                     RDA, REF, REF_CLASS, REFPB, REFPB_CLASS, RULES, TIMEOUT_ROWS, UNIT_BANKS, UNITS,
                                     WINDOW, WINDOWS, WR, RuleRow, SettingsRow)
 from hwsim._core.dram_state cimport (ACTIVE, FAR_TICK, READS, WRITES, Bank, Counts, Rule, State, Unit, lowest_bit)
@@ -37,6 +37,8 @@ cdef struct Ports:              # what a call reads and writes; the state itself
     uint8_t* late_delayed
     int64_t n_late
     const uint64_t* decode      # [8][256]
+    CommandRow* log             # every command, as far as there is room
+    int64_t n_log, log_room
 
 cdef struct Pick:               # best candidate of a slot so far
     int64_t seq                 # FAR_TICK: none is ready
@@ -117,9 +119,18 @@ cdef inline void settle(State* s) noexcept nogil:
 
 # ---- column slot
 
-cdef inline void answer(State* s, Ports* io, int64_t seq, int64_t arrive, int64_t depart, Unit* unit) noexcept nogil:
+cdef inline void issue(State* s, Ports* io, int command, int b) noexcept nogil:
+    """What all commands share."""
+    forbid(s, command, b, s.now)
+    s.counts.commands[command] += 1
+    if io.n_log < io.log_room:
+        io.log[io.n_log] = CommandRow(s.now, command, b)
+        io.n_log += 1
+
+
+cdef inline void answer(State* s, Ports* io, int64_t seq, int64_t arrive, int64_t depart, Bank* bank) noexcept nogil:
     """Note when a request is done, and whether a refresh stood in its way."""
-    cdef uint8_t delayed = arrive < unit.refreshed and depart > unit.asked
+    cdef uint8_t delayed = arrive < bank.refreshed and depart > bank.asked
     s.issued += 1
     if seq >= io.first:
         io.depart[seq - io.first] = depart
@@ -147,9 +158,8 @@ cdef void issue_column(State* s, Ports* io, int b, int where) noexcept nogil:
     if s.set.policy == CLOSED_ROWS and bank.hit[READS] < 0 and bank.hit[WRITES] < 0 and bank.active < 0:
         command = RDA + kind
         close_row(s, b)
-    forbid(s, command, b, s.now)
-    s.counts.commands[command] += 1
-    answer(s, io, seq, arrive, s.now + (s.set.latency if kind == READS else 0), unit)
+    issue(s, io, command, b)
+    answer(s, io, seq, arrive, s.now + (s.set.latency if kind == READS else 0), bank)
     if s.n_due or s.set.policy == TIMEOUT_ROWS or \
             bit & (unit.closes[READS] | unit.closes[WRITES] | unit.opens[READS] | unit.opens[WRITES]):
         s.wake_row = sooner(s.wake_row, s.now)
@@ -176,10 +186,9 @@ cdef bint column_slot(State* s, Ports* io) noexcept nogil:
 
 # ---- row slot
 
-cdef inline void issue_row(State* s, int command, int b, bint rising) noexcept nogil:
+cdef inline void issue_row(State* s, Ports* io, int command, int b, bint rising) noexcept nogil:
     """Rules, counts and pairing that all row commands share."""
-    forbid(s, command, b, s.now)
-    s.counts.commands[command] += 1
+    issue(s, io, command, b)
     s.wake_row = s.now + 1
     if rising:
         s.pair_tick = s.now + (s.set.act_length if command == ACT else 1)
@@ -191,7 +200,7 @@ cdef inline bint paired(State* s, int u, bint rising) noexcept nogil:
     return not rising and s.now == s.pair_tick and u == s.pair_unit
 
 
-cdef void activate(State* s, int b, int kind, bint rising) noexcept nogil:
+cdef void activate(State* s, Ports* io, int b, int kind, bint rising) noexcept nogil:
     """ACT for the oldest request of a closed bank; it becomes the bank's active one and leaves its buffer."""
     cdef int32_t e = s.banks[b].head[kind]
     cdef int64_t seq = s.entries[e].seq, arrive = s.entries[e].arrive
@@ -199,21 +208,22 @@ cdef void activate(State* s, int b, int kind, bint rising) noexcept nogil:
     unlink(s, kind, b, e)
     open_row(s, b, row)
     set_active(s, b, kind, seq, arrive)
-    issue_row(s, ACT, b, rising)
+    issue_row(s, io, ACT, b, rising)
     s.wake_col = sooner(s.wake_col, later(s.now + 1, all_ready(s, b, RD + kind)))
 
 
-cdef void refreshed(State* s, int u) noexcept nogil:
-    """The refresh at the head of the queue has issued."""
+cdef void refreshed(State* s, int first, int n_banks) noexcept nogil:
+    """The refresh of some banks, at the head of the queue, has issued."""
     cdef int i
-    s.units[u].refreshed = s.now + s.set.recovery
+    for i in range(first, first + n_banks):
+        s.banks[i].refreshed = s.now + s.set.recovery
     s.n_due -= 1
     for i in range(s.n_due):
         s.due[i] = s.due[i + 1]
     s.wake_col = sooner(s.wake_col, s.now + 1)
 
 
-cdef void refresh_unit(State* s, bint rising) noexcept nogil:
+cdef void refresh_unit(State* s, Ports* io, bint rising) noexcept nogil:
     """PREA or REF of the unit whose turn it is; nothing else may use the row slot meanwhile."""
     cdef int u = s.due[0], b = u << s.unit_shift
     cdef int64_t ready
@@ -223,21 +233,21 @@ cdef void refresh_unit(State* s, bint rising) noexcept nogil:
         return
     ready = unit_ready(s, u, PREA if mask else REF_CLASS)
     if not mask:
-        ready |= s.set.half
+        ready = later(ready, s.now) | s.set.half
     elif paired(s, u, rising):
         ready = later(ready, s.now + 1)
     if ready > s.now:
         s.wake_row = ready
         return
-    issue_row(s, PREA if mask else REF, b, rising)
+    issue_row(s, io, PREA if mask else REF, b, rising)
     if not mask:
-        refreshed(s, u)
+        refreshed(s, b, s.n_unit_banks)
     while mask:
         close_row(s, b + lowest_bit(mask))
         mask &= mask - 1
 
 
-cdef bint refresh_bank(State* s, Pick* pick, bint rising) noexcept nogil:
+cdef bint refresh_bank(State* s, Ports* io, Pick* pick, bint rising) noexcept nogil:
     """PRE or REFPB of the bank whose turn it is; False leaves the slot to the buffers."""
     cdef int b = s.due[0], u = b >> s.unit_shift
     cdef bint is_open = s.banks[b].row >= 0
@@ -245,18 +255,18 @@ cdef bint refresh_bank(State* s, Pick* pick, bint rising) noexcept nogil:
     if s.banks[b].active >= 0:
         return False
     if not is_open:
-        ready |= s.set.half
+        ready = later(ready, s.now) | s.set.half
     elif paired(s, u, rising) and (s.pair_command in (PREA, REF) or b == s.pair_bank):
         ready = later(ready, s.now + 1)
     if ready > s.now:
         pick.wake = sooner(pick.wake, ready)
         return False
-    issue_row(s, PRE if is_open else REFPB, b, rising)
+    issue_row(s, io, PRE if is_open else REFPB, b, rising)
     if is_open:
         close_row(s, b)
     else:
         s.units[u].due &= ~bit_of(s, b)
-        refreshed(s, u)
+        refreshed(s, b, 1)
     return True
 
 
@@ -287,7 +297,7 @@ cdef void look_idle(State* s, Pick* pick, int u, bint rising) noexcept nogil:
             pick.seq, pick.bank, pick.waiting = s.banks[b].used, b, PRE
 
 
-cdef void row_slot(State* s, bint rising) noexcept nogil:
+cdef void row_slot(State* s, Ports* io, bint rising) noexcept nogil:
     """Refresh first, then the oldest ready ACT or PRE of the buffer in use, then rows unused for too long."""
     cdef Pick pick
     cdef Unit* unit
@@ -295,9 +305,9 @@ cdef void row_slot(State* s, bint rising) noexcept nogil:
     pick.seq = pick.wake = FAR_TICK
     if s.n_due:
         if s.set.refresh == ALL_BANK:
-            refresh_unit(s, rising)
+            refresh_unit(s, io, rising)
             return
-        if refresh_bank(s, &pick, rising):
+        if refresh_bank(s, io, &pick, rising):
             return
     for u in range(s.n_units):
         unit = &s.units[u]
@@ -312,26 +322,29 @@ cdef void row_slot(State* s, bint rising) noexcept nogil:
     if pick.seq == FAR_TICK:
         s.wake_row = pick.wake
     elif pick.waiting == ACT:
-        activate(s, pick.bank, s.writing, rising)
+        activate(s, io, pick.bank, s.writing, rising)
     else:
         close_row(s, pick.bank)
-        issue_row(s, PRE, pick.bank, rising)
+        issue_row(s, io, PRE, pick.bank, rising)
 
 
 # ---- time
 
 cdef void ask_refresh(State* s) noexcept nogil:
     """A refresh becomes due in every unit."""
-    cdef int u, b
+    cdef int u, b, end
     for u in range(s.n_units):
-        s.units[u].asked = s.now
-        b = u
+        b = u << s.unit_shift
+        end = b + s.n_unit_banks
         if s.set.refresh == PER_BANK:
-            b = (u << s.unit_shift) + <int>s.units[u].turn
+            b += <int>s.units[u].turn
+            end = b + 1
             s.units[u].turn = (s.units[u].turn + 1) & (s.n_unit_banks - 1)
             s.units[u].due |= bit_of(s, b)
-        s.due[s.n_due] = b
+        s.due[s.n_due] = u if s.set.refresh == ALL_BANK else b
         s.n_due += 1
+        for b in range(b, end):
+            s.banks[b].asked = s.now
     s.next_refresh += s.set.interval
     s.wake_row = sooner(s.wake_row, s.now)
 
@@ -348,7 +361,7 @@ cdef inline void tick(State* s, Ports* io) noexcept nogil:
     else:
         settle(s)
         if s.now >= s.wake_row:
-            row_slot(s, rising)
+            row_slot(s, io, rising)
     wake_to_settle(s, s.now + 1)
 
 
@@ -367,7 +380,7 @@ cdef inline bint accept(State* s, Ports* io, int64_t seq, int64_t now) noexcept 
         s.counts.merged += kind
         s.counts.forwarded += 1 - kind
         io.arrive[seq - io.first] = now
-        answer(s, io, seq, now, now + 1, &s.units[b >> s.unit_shift])
+        answer(s, io, seq, now, now + 1, &s.banks[b])
         return True
     if s.length[kind] == (s.set.writes if kind else s.set.reads):
         s.stuck, s.unstuck = kind, FAR_TICK
@@ -384,10 +397,9 @@ cdef inline void wake_for(State* s, int b, int kind, int64_t soonest) noexcept n
     """A new request may be a candidate: look no later than when it can issue."""
     cdef Unit* unit = &s.units[b >> s.unit_shift]
     cdef uint64_t bit = bit_of(s, b)
-    if unit.hits[kind] & bit:
-        if soonest < s.wake_col:
-            s.wake_col = sooner(s.wake_col, later(soonest, all_ready(s, b, RD + kind)))
-    elif soonest < s.wake_row:
+    if soonest < s.wake_col and unit.hits[kind] & bit:
+        s.wake_col = sooner(s.wake_col, later(soonest, all_ready(s, b, RD + kind)))
+    if soonest < s.wake_row:
         if unit.opens[kind] & bit:
             s.wake_row = sooner(s.wake_row, later(soonest, all_ready(s, b, ACT)) | s.set.half)
         elif unit.closes[kind] & bit:
@@ -486,20 +498,20 @@ cdef class Channel:
         s.wake_col, s.wake_row = 1, 1
         s.accepted, s.stuck, s.pair_unit = -1, -1, -1
         s.next_refresh = s.set.phase if s.set.refresh else FAR_TICK
-        for u in range(s.n_units):
-            s.units[u].asked = FAR_TICK
-            for i in range(WINDOWS):
+        for i in range(WINDOWS):
+            for u in range(s.n_units):
                 for k in range(WINDOW):
                     s.rings[i][u][k] = -(<int64_t>1 << 40)
         for i in range(s.n_units * s.n_unit_banks):
-            s.banks[i].row = s.banks[i].active = -1
+            s.banks[i].row = s.banks[i].active = s.banks[i].refreshed = -1
             for k in range(2):
                 s.banks[i].head[k] = s.banks[i].tail[k] = s.banks[i].hit[k] = s.banks[i].miss[k] = -1
         for i in range(2 * QUEUE):
             s.entries[i].next = i + 1
 
     def feed(self, const int64_t[::1] address, const uint8_t[::1] is_write, const int64_t[::1] earliest,
-             int64_t[::1] arrive, int64_t[::1] depart, uint8_t[::1] delayed, bint more=False):
+             int64_t[::1] arrive, int64_t[::1] depart, uint8_t[::1] delayed, bint more=False,
+             CommandRow[::1] log=None):
         """Run requests without the GIL; `more` says that others will follow in a later call.
 
         Without `more` all are answered when it returns. With it, requests still waiting have no entry in `depart` yet.
@@ -521,6 +533,9 @@ cdef class Channel:
         if n:
             io.address, io.is_write, io.earliest = &address[0], &is_write[0], &earliest[0]
             io.arrive, io.depart, io.delayed = &arrive[0], &depart[0], &delayed[0]
+        io.n_log = io.log_room = 0
+        if log is not None and log.shape[0]:
+            io.log, io.log_room = &log[0], log.shape[0]
         with nogil:
             reached = run(self.s, &io, self.n_accepted, more)
         if reached < 0:

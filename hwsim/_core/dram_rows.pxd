@@ -56,3 +56,8 @@ cdef packed struct SettingsRow:
     int64_t high            # ... and again when more than this many wait
     int64_t latency         # ticks from RD to the last data
     int64_t act_length      # ticks an ACT lasts (pairing with a PRE on the falling edge)
+
+cdef packed struct CommandRow:
+    int64_t tick
+    int32_t command     # Command
+    int32_t bank        # flat; the first of its unit for PREA and REF

@@ -32,6 +32,8 @@ cdef struct Bank:
     int64_t seq, arrive         # of the active request
     int64_t used                # last ACT or column command
     int64_t opened              # tick of the last ACT
+    int64_t asked               # tick at which its last refresh became due
+    int64_t refreshed           # tick until which its last refresh keeps it
 
 cdef struct Unit:
     uint64_t hits[2]            # banks with a hit, by buffer
@@ -40,8 +42,6 @@ cdef struct Unit:
     uint64_t active             # banks with an active request
     uint64_t open               # banks with an open row
     uint64_t due                # banks that await their refresh
-    int64_t refreshed           # tick until which the last refresh keeps the unit
-    int64_t asked               # tick at which that refresh became due
     int64_t turn                # bank that is refreshed next
 
 cdef struct Rule:

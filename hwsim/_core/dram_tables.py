@@ -22,3 +22,4 @@ SETTINGS_ROW = np.dtype(
         ).split()
     ]
 )
+COMMAND_ROW = np.dtype([("tick", np.int64), ("command", np.int32), ("bank", np.int32)])
