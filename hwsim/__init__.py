@@ -26,10 +26,13 @@ _LAZY: dict[str, str] = {
     "plot": "hwsim.analyse.of_run",
     "open_trace": "hwsim.trace",
 }
+_ROOMS = ("memory",)
 
 
 def __getattr__(name: str) -> Any:
-    """A public name from its module."""
+    """A public name from its module, or a room with public functions."""
+    if name in _ROOMS:
+        return import_module(f"hwsim.{name}")
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'hwsim' has no attribute '{name}'")
@@ -37,4 +40,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """Names of the package, the ones not yet imported included."""
-    return sorted([*globals(), *_LAZY])
+    return sorted([*globals(), *_LAZY, *_ROOMS])

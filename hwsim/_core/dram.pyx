@@ -552,6 +552,11 @@ cdef class Channel:
     def counts(self):
         """Commands by name, requests merged, forwarded and row hits, and ticks of open rows summed over banks."""
         cdef Counts* counts = &self.s.counts
+        cdef int b
+        cdef int64_t open_ticks = counts.open_ticks
+        for b in range(self.s.n_units * self.s.n_unit_banks):
+            if self.s.banks[b].row >= 0:
+                open_ticks += self.s.now - self.s.banks[b].opened
         found = {name: counts.commands[i] for i, name in enumerate(dram_tables.COMMAND_NAMES)}
         return found | {"merged": counts.merged, "forwarded": counts.forwarded, "hits": counts.hits,
-                        "open_ticks": counts.open_ticks}
+                        "open_ticks": open_ticks}

@@ -18,8 +18,9 @@ SETTINGS_ROW = np.dtype(
     + [
         (name, np.int64)
         for name in (
-            "half shared protect policy timeout refresh interval phase recovery reads writes low high latency act_length"
-        ).split()
+            *("half", "shared", "protect", "policy", "timeout", "refresh", "interval", "phase", "recovery"),
+            *("reads", "writes", "low", "high", "latency", "act_length"),
+        )
     ]
 )
 COMMAND_ROW = np.dtype([("tick", np.int64), ("command", np.int32), ("bank", np.int32)])

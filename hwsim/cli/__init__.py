@@ -21,6 +21,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "fetch": ("fetch", "Download a public request trace"),
     "op": ("op", "Time, bound and energy of the operators of a CSV file"),
     "validate": ("validate", "Compare simulated with measured times"),
+    "memory": ("memory", "Requests through one channel of a memory, command by command"),
     "cache": ("cache", "Show or clear the kept results of simulations"),
 }
 

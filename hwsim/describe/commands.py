@@ -1,7 +1,7 @@
 """The commands of one memory channel: organisation, timings, constraints, controller, address mappings.
 
-A standard is data: timings in nanoseconds or clocks, constraints as rows that name them. `hwsim.memory.channel` resolves
-both into ticks; nothing here computes a time.
+A standard is data: timings in nanoseconds or clocks, constraints as rows that name them.
+`hwsim.memory.channel_tables` resolves both into ticks; nothing here computes a time.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ class Organisation(Block):
 class Rule(Block):
     """One timing constraint: `before` may not issue until `wait` after the last `after` on the same `level`.
 
-    Timings run from the last edge of a command to the first of the next: the longer `after` is than `before` (`lengths`),
-    the longer the wait between their issues.
+    Timings run from the last edge of a command to the last of the next: the longer `after` is than `before`
+    (`lengths`), the longer the wait between their issues.
     """
 
     level: Level = Field(description="where both commands must meet: the same channel, ..., the same bank")
@@ -98,7 +98,7 @@ class Rule(Block):
     before: list[Command] = Field(description="commands that wait")
     wait: str = Field(description="sum of named timings, e.g. 'WL + BL + WR'")
     window: Count = Field(1, description="counted from the so-many-th last `after` (four activates: 4)")
-    siblings: bool = Field(False, description="holds for the other instances of the level below the same parent instead")
+    siblings: bool = Field(False, description="holds for the other instances below the same parent instead")
 
 
 class Refresh(Block):

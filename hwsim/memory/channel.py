@@ -153,7 +153,7 @@ def requests(addresses: ArrayLike, is_write: ArrayLike, earliest_ticks: ArrayLik
     )
 
 
-def check(piece: Piece, tables: ChannelTables, after: int = 0, where: str = "request {}") -> None:
+def check(piece: Piece, tables: ChannelTables, after: int = 0, where: str = "request {}", count_from: int = 0) -> None:
     """Refuse the first request that is unaligned, beyond the capacity or earlier than the one before.
 
     Parameters
@@ -162,6 +162,8 @@ def check(piece: Piece, tables: ChannelTables, after: int = 0, where: str = "req
         Earliest tick of the request before the piece.
     where : str
         How a message names a request, `{}` standing for its number.
+    count_from : int
+        Number of the first request in messages.
     """
     before = np.concatenate(([after], piece.earliest[:-1])) if len(piece) else piece.earliest
     wrong = (piece.address % tables.access != 0) | (piece.address < 0) | (piece.address >= tables.capacity)
@@ -169,7 +171,7 @@ def check(piece: Piece, tables: ChannelTables, after: int = 0, where: str = "req
     if not wrong.any():
         return
     i = int(np.argmax(wrong))
-    address, at = int(piece.address[i]), where.format(piece.first + i)
+    address, at = int(piece.address[i]), where.format(piece.first + i + count_from)
     if not 0 <= address < tables.capacity:
         raise bad(at, f"address {address:#x}", f"one below the channel's capacity {tables.capacity:#x}")
     if address % tables.access:
@@ -201,9 +203,7 @@ _Late = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]
 
 
 def _feed(channel: Channel, piece: Piece, more: bool) -> _Late:
-    return channel.feed(
-        piece.address, piece.is_write, piece.earliest, piece.arrive, piece.depart, piece.delayed, more
-    )
+    return channel.feed(piece.address, piece.is_write, piece.earliest, piece.arrive, piece.depart, piece.delayed, more)
 
 
 class _Held:
@@ -238,6 +238,8 @@ class _Held:
             self._put_away()
 
     def _note(self, late: _Late) -> None:
+        if not len(late[0]):
+            return
         places = np.searchsorted(np.fromiter(self.firsts, np.int64), late[0], side="right") - 1
         for place, number, depart, delayed in zip(places.tolist(), *(array.tolist() for array in late)):
             piece = self.pieces[place]
@@ -246,7 +248,7 @@ class _Held:
 
     def _put_away(self) -> None:
         if self.file is None:
-            self.file = tempfile.TemporaryFile(prefix="hwsim-")
+            self.file = tempfile.TemporaryFile(prefix="hwsim-")  # noqa: SIM115 - it lives as long as the run
         for place, piece in enumerate(self.pieces):
             if isinstance(piece, Piece) and not (piece.depart < 0).any():
                 self.pieces[place] = self.file.seek(0, 2)

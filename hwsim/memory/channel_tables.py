@@ -173,8 +173,9 @@ class _Builder:
         """The one SETTINGS row."""
         commands, controller = self.commands, self.commands.controller
         widths = field_widths(commands.organisation)
-        shift = [widths["stack"] + widths["bank_group"] + widths["bank"]]
-        shift = [shift[0] + widths["pseudo_channel"], shift[0], widths["bank_group"] + widths["bank"], widths["bank"], 0]
+        shift = [0]
+        for level in reversed(LEVELS[1:]):
+            shift.insert(0, shift[0] + widths[level])
         self.check_shape(shift)
         row = np.zeros(1, rows.SETTINGS_ROW)
         row["shift"] = shift
@@ -205,7 +206,7 @@ class _Builder:
             interval = max(1, interval // unit_banks)
             row["recovery"] = max(rule[3] for rule in self.rules().tolist() if rule[1] == rows.REFPB)
         elif mode == "all-bank" and interval < 2 * recovery:
-            raise bad(f"{self.at}: refresh", f"a refresh of {recovery} every {interval} ticks", "at least twice as many")
+            raise bad(f"{self.at}: refresh", f"a refresh of {recovery} every {interval} ticks", "twice as many")
         row["interval"], row["phase"] = interval, interval + self.options.phase
 
     def set_queues(self, row: NDArray[np.void]) -> None:
@@ -215,7 +216,7 @@ class _Builder:
             if not 1 <= entries <= rows.QUEUE:
                 raise bad("queues", entries, f"1 to {rows.QUEUE} entries")
         row["reads"], row["writes"] = reads, writes
-        # Fewer than low: below the first whole number that is not less; more than high: above the last that is not more.
+        # Fewer than a share: than the next whole number; more than a share: than the last one.
         row["low"], row["high"] = ceil_fraction(queues.low * writes), int(queues.high * writes)
 
     def rules(self) -> NDArray[np.void]:
@@ -228,7 +229,7 @@ class _Builder:
 
     def bus_rules(self) -> list[tuple[int, ...]]:
         """What a command longer than a tick keeps off its bus."""
-        buses = (_ROW_COMMANDS, _COLUMN_COMMANDS)
+        buses: tuple[tuple[int, ...], ...] = (_ROW_COMMANDS, _COLUMN_COMMANDS)
         if self.commands.bus == "shared":
             buses = (_ROW_COMMANDS + _COLUMN_COMMANDS,) * 2
         waiting = [sorted({rows.WAITING[command] for command in bus}) for bus in buses]
@@ -243,13 +244,13 @@ class _Builder:
     def rule_rows(self, rule: Rule, where: str) -> list[tuple[int, ...]]:
         """One row for each pair of commands."""
         wait = self.wait(rule.wait, where)
-        found = {}
+        found: dict[tuple[int, int, int], int] = {}
         for after in map(COMMANDS.index, rule.after):
             for before in map(COMMANDS.index, rule.before):
                 ticks = max(0, wait + self.lengths[after] - self.lengths[before])
                 row = (LEVELS.index(rule.level), after, rows.WAITING[before])
                 if found.setdefault(row, ticks) != ticks:
-                    raise bad(f"{self.at}: {where}.before", rule.before, "auto-precharge commands as long as plain ones")
+                    raise bad(f"{self.at}: {where}.before", rule.before, "RDA as long as RD, WRA as WR")
         return [(*row, ticks, rule.window, int(rule.siblings)) for row, ticks in found.items()]
 
     def wait(self, text: str, where: str) -> int:
@@ -265,7 +266,7 @@ class _Builder:
         all_bank = (rows.PREA, rows.REF)
         for level, after, before, _, window, siblings in found:
             if level > 1 and (after in all_bank or before in (rows.WAITING[rows.PREA], rows.WAITING[rows.REF])):
-                raise bad(f"{self.at}: rules", f"{COMMANDS[after]} at {LEVELS[level]}", "all-bank rules per pseudo-channel")
+                raise bad(f"{self.at}: rules", f"{COMMANDS[after]} at {LEVELS[level]}", "such rules per pseudo-channel")
             if window > 1 and (level > 1 or siblings or window > rows.WINDOW):
                 raise bad(f"{self.at}: rules", f"a window of {window}", f"at most {rows.WINDOW}, per pseudo-channel")
         if len(found) > rows.RULES:

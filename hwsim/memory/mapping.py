@@ -125,7 +125,9 @@ def _mop4clxor(widths: dict[AddressField, int]) -> _BITS:
     return bits
 
 
-def _described(fields: Mapping[AddressField, list[str]], widths: dict[AddressField, int], lowest: int, at: str) -> _BITS:
+def _described(
+    fields: Mapping[AddressField, list[str]], widths: dict[AddressField, int], lowest: int, at: str
+) -> _BITS:
     bits: _BITS = {field: [] for field in FIELDS}
     for field in FIELDS:
         texts = fields.get(field, [])
