@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim._core import dram_tables as rows
-from hwsim.describe.commands import COMMANDS, LEVELS, Commands, Rule, Span
+from hwsim.describe.commands import COMMANDS, LEVELS, AddressField, Commands, Rule, Span
 from hwsim.describe.memory import Memory
 from hwsim.errors import bad
 from hwsim.memory.mapping import AddressMap, address_map, field_widths
@@ -173,9 +173,8 @@ class _Builder:
         """The one SETTINGS row."""
         commands, controller = self.commands, self.commands.controller
         widths = field_widths(commands.organisation)
-        shift = [0]
-        for level in reversed(LEVELS[1:]):
-            shift.insert(0, shift[0] + widths[level])
+        levels: tuple[AddressField, ...] = ("bank", "bank_group", "stack", "pseudo_channel")
+        shift = [sum(widths[level] for level in levels[:n]) for n in range(4, -1, -1)]
         self.check_shape(shift)
         row = np.zeros(1, rows.SETTINGS_ROW)
         row["shift"] = shift
