@@ -99,6 +99,13 @@ def dynamic_energy(machine: Machine, dtype: str, flops: np.ndarray, tiers: Mappi
     return energy
 
 
+def chip_energy(machine: Machine, time_ps: np.ndarray, dynamic_pj: np.ndarray) -> np.ndarray:
+    """Joules of the chip, float64: static power, SMs that hold a kernel, FLOPs and bytes; at most what its limit lets."""
+    seconds = time_ps / 1e12
+    always = float(machine.power.static + machine.power.active_per_unit * machine.cores)
+    return np.minimum(dynamic_pj / 1e12 + always * seconds, float(machine.power.limit) * seconds)
+
+
 def _times(amount: np.ndarray, factor: Fraction) -> np.ndarray:
     """amount x factor, rounded up; factors of descriptions have few digits, so this stays far inside int64."""
     factor = factor.limit_denominator(1000)

@@ -99,20 +99,18 @@ def _rows(array: Any, rows: slice) -> Any:
 
 
 def rates_of(template: Template, rates: Mapping[str, tuple[Fraction, int]]) -> np.ndarray:
-    """Resource rows of a template: (rate, latency) by name, a group's number after a dot left out; others serve one
-    cycle each.
+    """Resource rows of a template, RESOURCE_DTYPE[R].
 
-    Returns
-    -------
-    RESOURCE_DTYPE[R]
+    Parameters
+    ----------
+    rates : mapping of str to (Fraction, int)
+        Rate and latency by the resource's name without the number of its group ("port" for port.0, port.1, ...);
+        resources that are not named serve one unit a cycle.
     """
     rows = np.zeros(template.size("resources"), RESOURCE_DTYPE)
     rows["num"] = rows["den"] = 1
     for index, name in enumerate(template.names["resources"]):
         if (given := rates.get(name.split(".")[0])) is not None:
-            rows["num"][index], rows["den"][index], rows["lat"][index] = (
-                given[0].numerator,
-                given[0].denominator,
-                given[1],
-            )
+            rate, latency = given
+            rows["num"][index], rows["den"][index], rows["lat"][index] = rate.numerator, rate.denominator, latency
     return rows

@@ -1,8 +1,7 @@
 """Files of operators: one a row, read whole and checked whole, answered in batches, written back with their answers.
 
 A malformed file raises with all its faults and nothing is answered. A well-formed row that a machine cannot run keeps
-its
-place with an empty time and the reason in `error`.
+its place with an empty time and the reason in `error`.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from hwsim.errors import Fault, InputError, bad
+from hwsim.operators.account import chip_energy
 from hwsim.operators.kept import simulate_kept
 from hwsim.operators.machine import Machine
 from hwsim.operators.operator import DTYPES, KINDS, Dim, Kind
@@ -191,9 +191,8 @@ def answer(cases: Cases, sets: Sets | None = None) -> Iterator[tuple[int, list[s
 
 
 def answers_of(machine: Machine, result: OpResult) -> Iterator[list[str]]:
-    """ANSWERS of each row of a result; energy includes the chip's static and active power for as long as it takes."""
-    watts = machine.power.static + machine.power.active_per_unit * machine.cores
-    energy = result.energy_pj / 1e12 + result.time_ps / 1e12 * float(watts)
+    """ANSWERS of each row of a result; the energy is the chip's, static power included."""
+    energy = chip_energy(machine, result.time_ps, result.energy_pj)
     for row, (time, error) in enumerate(zip(result.time_ps.tolist(), result.error)):
         if error is not None:
             yield ["", "", "", error]

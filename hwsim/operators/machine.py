@@ -1,10 +1,8 @@
 """An accelerator, a software profile and a protocol, resolved into what mappers count in: cycles of the core clock.
 
 Design: descriptions hold physical units as exact fractions, mappers work in integers. `Machine.of` is the one place
-where
-they meet: rates become units per cycle in fractions of a small denominator, rounded down (nothing gets faster by
-rounding);
-times become whole cycles, rounded up.
+where they meet: rates become units per cycle in fractions of a small denominator, rounded down (nothing gets faster by
+rounding); times become whole cycles, rounded up.
 """
 
 from __future__ import annotations
@@ -82,9 +80,8 @@ class Machine:
     hbm_peak : Fraction
         Published bytes per cycle of the device's memory.
     l2_latency, hbm_latency, launch, wave, barrier, grain : int
-        Cycles: first byte of L2 and memory; start and drain of a kernel; fill and drain of a wave of tiles; barrier
-        of a
-        split; the grain of how memory-bound cores drift apart.
+        Cycles: first byte of L2 and memory; start and drain of a kernel; fill and drain of a wave of tiles; barrier of
+        a split; the grain of how memory-bound cores drift apart.
     exposed_1024 : int
         Share, in 1/1024, of a tile's epilogue that the next tile does not hide.
     alone_1024 : int

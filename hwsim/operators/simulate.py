@@ -1,8 +1,7 @@
 """Time, energy and bound of operators: candidates -> ranked by a closed form -> the best few simulated -> the fastest.
 
 Everything is batched: a call answers P cases of one kind and dtype at once, and a case's answer is the same alone and
-in any
-batch. Closed forms only rank; every time comes from the engine.
+in any batch. Closed forms only rank; every time comes from the engine.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
-"""Operators that stream rows through the vector units of a GPU: norm, activation, softmax, rotary embedding, head
-pieces.
+"""Operators that stream rows through the vector units of a GPU: norm, activation, softmax, rotary embedding, sampler.
 
 One kernel: its launch, then every SM reads its share through the fill port, computes and writes it back, piece by
-piece,
-several pieces in flight. What the L2 does not hold comes from and goes to memory. A norm or softmax keeps a row on one
-SM, so few rows use few SMs; the others split rows as they like.
+piece, several pieces in flight. What the L2 does not hold comes from and goes to memory. A norm or softmax keeps a row
+on one SM, so few rows use few SMs; the others split rows as they like.
 """
 
 from __future__ import annotations

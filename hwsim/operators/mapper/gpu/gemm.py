@@ -1,9 +1,8 @@
 """GEMM on a GPU: what a library would run, ranked by a closed form and handed over as programs.
 
-The mechanisms (tiles in waves with a tail, a copy pipeline in stages, one fill port an SM, L2 and HBM shared by all,
-a split
-inner dimension, an epilogue that newer generations overlap) follow the schedule of CUTLASS kernels. Their constants are
-the generation's (physics) or the software's (which tiles and splits a library has).
+The mechanisms (tiles in waves with a tail, a copy pipeline in stages, one fill port an SM, L2 and HBM shared by all, a
+split inner dimension, an epilogue that newer generations overlap) follow the schedule of CUTLASS kernels. Their
+constants are the generation's (physics) or the software's (which tiles and splits a library has).
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """How a GEMM is cut: which tiles, splits and residencies a library would try, and what each moves and computes.
 
 A candidate is a tile (tile_m x tile_n) on `pair` SMs, a split of the inner dimension and the number of tiles resident
-on
-an SM at once. `enumerate_tiles` lists the sensible ones of every case, `Work` counts what they do. Both the closed
-form that ranks
-candidates and the program that times them take their numbers from `Work`, so they cannot drift apart.
+on an SM at once. `enumerate_tiles` lists the sensible ones of every case, `Work` counts what they do. Both the closed
+form that ranks candidates and the program that times them take their numbers from `Work`, so they cannot drift apart.
 """
 
 from __future__ import annotations
@@ -19,6 +17,7 @@ from hwsim.operators.operator import SIXTEENTH_BYTES
 
 DEEPEST = 16  # stages of a copy pipeline: more hide no latency there is
 LARGE_TILE = 128 * 256  # elements of a tile that keeps a tensor unit busy by itself
+Columns = Mapping[str, np.ndarray]
 HIT = 1024  # hit shares are counted in 1/1024
 
 
@@ -82,9 +81,8 @@ class GemmKernels:
 def enumerate_tiles(machine: Machine, kernels: GemmKernels, dims: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Every sensible candidate of every case: int64 columns case, tile_m, tile_n, pair, split, resident.
 
-    Dropped as never better: tiles of more than twice the matrix, splits of what fills the chip already, residency
-    that the
-    number of tiles does not need.
+    Dropped as never better: tiles of more than twice the matrix, splits of what fills the chip already, residency that
+    the number of tiles does not need.
     """
     m, n, k, batch = (dims[name] for name in ("m", "n", "k", "batch"))
     fits = (kernels.tile_m < 2 * m[:, None]) | (kernels.tile_m <= kernels.tile_m.min())
@@ -135,8 +133,7 @@ class Work:
     steps : stages of the inner dimension that an item passes
     depth : stages of its copy pipeline: what shared memory has room for
     step_flops : FLOP of one item and stage on one SM, padding included
-    stage_flops, stage_flops_last : what a stage of all resident items takes of the tensor unit, in FLOP at its full
-    rate
+    stage_flops, stage_flops_last : what a stage of all resident items takes of the tensor unit, in FLOP at full rate
     step_bytes : bytes into one SM of one item and stage
     l2_bytes, hbm_bytes : bytes of the whole operator: read from the L2; read from and written back to memory
     tile_bytes : bytes of one item's result out of one SM
@@ -165,52 +162,71 @@ class Work:
     reduce_bytes: np.ndarray
 
 
-def count_work(
-    machine: Machine, kernels: GemmKernels, dims: Mapping[str, np.ndarray], dtype: str, chosen: Mapping[str, np.ndarray]
-) -> Work:
+def count_work(machine: Machine, kernels: GemmKernels, dims: Columns, dtype: str, chosen: Columns) -> Work:
     """Count the work of the candidates in `chosen` (columns of `enumerate_tiles`)."""
-    case, tile_m, tile_n, pair = (chosen[name] for name in ("case", "tile_m", "tile_n", "pair"))
-    split, resident = chosen["split"], chosen["resident"]
-    m, n, k, batch = (dims[name][case] for name in ("m", "n", "k", "batch"))
+    own = {name: column[chosen["case"]] for name, column in dims.items()}
+    down, across = ceil_div(own["m"], chosen["tile_m"]), ceil_div(own["n"], chosen["tile_n"])
+    items = down * across * own["batch"] * chosen["split"]
+    waves = _waves(machine, items, chosen)
     size = SIXTEENTH_BYTES[dtype]
-    step_k = kernels.stage_bytes * 16 // size
-    down, across = ceil_div(m, tile_m), ceil_div(n, tile_n)
-    items = down * across * batch * split
-    cores = machine.cores // pair
-    slots = cores * resident
-    waves = ceil_div(items, slots)
-    last = items - (waves - 1) * slots
-    resident_last = ceil_div(last, cores)
-    steps = ceil_div(ceil_div(k, split), step_k)
-    step_flops = 2 * tile_m * tile_n * step_k // pair
-    alone = np.where(tile_m * tile_n < LARGE_TILE, machine.alone_1024, 1024)
-    rows, columns = np.minimum(tile_m, m), np.minimum(tile_n, n)
-    read = _l2_rows(machine, m, n, down, across) * batch * ceil_div(k * size, 16)
-    hbm_bytes = _hbm_bytes(machine, dims, size, chosen, down, across, slots)
-    partial = np.where(split > 1, 4, 2)
     return Work(
         exposed_1024=kernels.exposed_1024,
-        items=items,
-        slots=slots,
-        waves=waves,
-        last=last,
-        cores=cores,
-        resident=resident,
-        resident_last=resident_last,
-        steps=steps,
-        depth=(machine.sram * pair // (kernels.stage_bytes * (tile_m + tile_n) * resident)).clip(
-            kernels.stages, DEEPEST
-        ),
-        step_flops=step_flops,
-        stage_flops=step_flops * np.maximum(1024 * resident, alone) // 1024,
-        stage_flops_last=step_flops * np.maximum(1024 * resident_last, alone) // 1024,
-        step_bytes=ceil_div((rows + columns) * kernels.stage_bytes, pair),
-        l2_bytes=read,
-        hbm_bytes=hbm_bytes,
-        tile_bytes=ceil_div(rows * columns * partial, pair),
-        write_bytes=partial * split * m * n * batch,
-        reduce_bytes=2 * (split - 1) * m * n * batch * 4,
+        **waves,
+        **_stages(machine, kernels, own, size, chosen, waves["resident_last"]),
+        **_results(own, chosen),
+        l2_bytes=_l2_rows(machine, own["m"], own["n"], down, across) * own["batch"] * ceil_div(own["k"] * size, 16),
+        hbm_bytes=_hbm_bytes(machine, dims, size, chosen, down, across, waves["slots"]),
     )
+
+
+def _waves(machine: Machine, items: np.ndarray, chosen: Columns) -> dict[str, np.ndarray]:
+    """Items over the slots of the chip, round by round."""
+    cores = machine.cores // chosen["pair"]
+    slots = cores * chosen["resident"]
+    waves = ceil_div(items, slots)
+    last = items - (waves - 1) * slots
+    return {
+        "items": items,
+        "slots": slots,
+        "waves": waves,
+        "last": last,
+        "cores": cores,
+        "resident": chosen["resident"],
+        "resident_last": ceil_div(last, cores),
+    }
+
+
+def _stages(
+    machine: Machine, kernels: GemmKernels, own: Columns, size: int, chosen: Columns, resident_last: np.ndarray
+) -> dict[str, np.ndarray]:
+    """What one item takes in and multiplies, stage by stage of the inner dimension."""
+    tile_m, tile_n, pair, resident = (chosen[name] for name in ("tile_m", "tile_n", "pair", "resident"))
+    step_k = kernels.stage_bytes * 16 // size
+    flops = 2 * tile_m * tile_n * step_k // pair
+    room = machine.sram * pair // (kernels.stage_bytes * (tile_m + tile_n) * resident)
+    alone = np.where(tile_m * tile_n < LARGE_TILE, machine.alone_1024, 1024)
+    rows = np.minimum(tile_m, own["m"]) + np.minimum(tile_n, own["n"])
+    return {
+        "steps": ceil_div(ceil_div(own["k"], chosen["split"]), step_k),
+        "depth": room.clip(kernels.stages, DEEPEST),
+        "step_flops": flops,
+        "stage_flops": flops * np.maximum(1024 * resident, alone) // 1024,
+        "stage_flops_last": flops * np.maximum(1024 * resident_last, alone) // 1024,
+        "step_bytes": ceil_div(rows * kernels.stage_bytes, pair),
+    }
+
+
+def _results(own: Columns, chosen: Columns) -> dict[str, np.ndarray]:
+    """Bytes of results: two an element, or four of partial sums that are added up through the L2."""
+    split = chosen["split"]
+    each = np.where(split > 1, 4, 2)
+    tile = np.minimum(chosen["tile_m"], own["m"]) * np.minimum(chosen["tile_n"], own["n"])
+    result = own["m"] * own["n"] * own["batch"]
+    return {
+        "tile_bytes": ceil_div(tile * each, chosen["pair"]),
+        "write_bytes": each * split * result,
+        "reduce_bytes": 2 * 4 * (split - 1) * result,
+    }
 
 
 def _l2_rows(machine: Machine, m: np.ndarray, n: np.ndarray, down: np.ndarray, across: np.ndarray) -> np.ndarray:
@@ -226,9 +242,9 @@ def _l2_rows(machine: Machine, m: np.ndarray, n: np.ndarray, down: np.ndarray, a
 
 def _hbm_bytes(
     machine: Machine,
-    dims: Mapping[str, np.ndarray],
+    dims: Columns,
     size: int,
-    chosen: Mapping[str, np.ndarray],
+    chosen: Columns,
     down: np.ndarray,
     across: np.ndarray,
     slots: np.ndarray,
