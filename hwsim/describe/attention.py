@@ -93,7 +93,10 @@ class Mixed(Block):
 
     kernels: Literal["one", "two"] = Field(description="one kernel for all, or prefill and decode one after the other")
     empty: Cycles = Field(Fraction(0), description="an item of the grid that has nothing to do")
-    heads_first: bool = Field(False, description="all sequences of a head, then the next head")
+    order: Literal["heads", "sequences", "longest"] = Field(
+        "sequences",
+        description="all sequences of a head, then the next head; sequence by sequence; or the longest first",
+    )
 
 
 class Attention(Block):

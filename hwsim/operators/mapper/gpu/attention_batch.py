@@ -95,3 +95,36 @@ class Chunks:
         """The cases at `index`."""
         rows, first = rows_of(self.first, index)
         return Chunks(first, self.tokens[rows], self.cached[rows], self.count[rows])
+
+
+@dataclass(frozen=True)
+class Worklist:
+    """Items in order of dispatch, int64[N]: case, KV tiles, head, and the tiles of their sequence's shortest item."""
+
+    case: np.ndarray
+    depth: np.ndarray
+    head: np.ndarray
+    shortest: np.ndarray
+
+    def sorted(self) -> Worklist:
+        """The sequences with the longest items first, as FlashAttention 3 sorts a batch (by the shortest member)."""
+        order = np.lexsort((-self.shortest, self.case))
+        return Worklist(self.case[order], self.depth[order], self.head[order], self.shortest[order])
+
+
+def sequence_items(
+    lengths: Lengths, heads: np.ndarray, parts: np.ndarray, depth: np.ndarray, tiles: np.ndarray
+) -> Worklist:
+    """Items of decoding sequences: sequence by sequence, head by head, part by part.
+
+    Parameters
+    ----------
+    heads, parts, depth, tiles : int64[N]
+        Of a sequence: heads that have items, parts of each, tiles of a part and of the whole.
+    """
+    number = lengths.count * heads * parts
+    owner = np.repeat(np.arange(len(number)), number)
+    place = np.arange(len(owner)) - np.repeat(np.cumsum(number) - number, number)
+    part, head = place % parts[owner], place // parts[owner] % heads[owner]
+    here = np.clip(tiles[owner] - part * depth[owner], 1, depth[owner])
+    return Worklist(lengths.case[owner], here, head, depth[owner])

@@ -17,7 +17,7 @@ from hwsim._core.listsched import assign
 from hwsim.describe.attention import Decode, Short
 from hwsim.operators.candidates import Candidates, Programs
 from hwsim.operators.machine import Machine
-from hwsim.operators.mapper.gpu.attention_batch import Heads, Lengths
+from hwsim.operators.mapper.gpu.attention_batch import Heads, Lengths, sequence_items
 from hwsim.operators.mapper.gpu.attention_fold import Groups, fold
 from hwsim.operators.mapper.gpu.attention_kernel import Items, Kernel, Rates, as_programs, choose, estimate
 from hwsim.operators.mapper.gpu.attention_library import GRAIN, Device, capable, missing, rate, whole
@@ -167,8 +167,11 @@ def place(device: Device, heads: Heads, lengths: Lengths, parts: Parts, once: np
         depth = count * parts.depth[:, None]
         load = count * once[:, None] + depth * tile[:, None]
         return fold(load, count[:, :, None], depth[:, :, None], width, tile)
-    first, cost, weight = list_items(lengths, parts, heads, once, tile)
-    load, total = assign(first, cost, weight, width)
+    work = sequence_items(lengths, heads.kv_heads[lengths.case], parts.items, parts.depth, parts.tiles)
+    work = work.sorted() if device.library.mixed.order == "longest" else work
+    first = np.searchsorted(work.case, np.arange(cases + 1))
+    weight = np.stack([np.ones_like(work.depth), work.depth], axis=1)
+    load, total = assign(first, once[work.case] + work.depth * tile[work.case], weight, width)
     return fold(load, total[:, :, :1], total[:, :, 1:2], width, tile)
 
 
@@ -181,20 +184,6 @@ def tile_cycles(
     bandwidth = rate(device.hbm * decode.bandwidth)
     shared = ceil_div(hbm * bandwidth.denominator * slots, tiles * bandwidth.numerator)
     return np.maximum(np.maximum(shared, whole(decode.tile_time)), device.cycles(decode.latency) // 2)
-
-
-def list_items(lengths: Lengths, parts: Parts, heads: Heads, once: np.ndarray, tile: np.ndarray):  # type: ignore[no-untyped-def]
-    """Items of every case in the order of dispatch: sequence by sequence, of each KV head its parts."""
-    case = lengths.case
-    repeat = lengths.count * heads.kv_heads[case]
-    owner = np.repeat(np.arange(len(case)), repeat * parts.items)
-    number = repeat * parts.items
-    part = (np.arange(len(owner)) - np.repeat(np.cumsum(number) - number, number)) % parts.items[owner]
-    depth = np.clip(parts.tiles[owner] - part * parts.depth[owner], 1, parts.depth[owner])
-    of = case[owner]
-    first = np.searchsorted(of, np.arange(len(lengths.first)))
-    cost = once[of] + depth * tile[of]
-    return first, cost, np.stack([np.ones_like(depth), depth], axis=1)
 
 
 def propose(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str) -> Candidates:

@@ -17,12 +17,12 @@ from hwsim._core.listsched import assign
 from hwsim.operators.candidates import Candidates, Programs
 from hwsim.operators.machine import Machine
 from hwsim.operators.mapper.gpu import attention_decode, attention_prefill
-from hwsim.operators.mapper.gpu.attention_batch import Chunks, Heads, Lengths
+from hwsim.operators.mapper.gpu.attention_batch import Chunks, Heads, Lengths, Worklist, sequence_items
 from hwsim.operators.mapper.gpu.attention_decode import ACCUMULATOR
 from hwsim.operators.mapper.gpu.attention_fold import Groups, fold
 from hwsim.operators.mapper.gpu.attention_kernel import Items, Kernel, Rates, as_programs
 from hwsim.operators.mapper.gpu.attention_library import GRAIN, Device, capable, missing, rate, whole
-from hwsim.operators.mapper.gpu.attention_prefill import Tiling, Worklist, dispatch, tiling
+from hwsim.operators.mapper.gpu.attention_prefill import Tiling, dispatch, tiling
 from hwsim.operators.mapper.gpu.attention_splits import BLOCK, RULES, Grid, ceil_div
 
 ALONE = True  # a graph replays it without copies: keys and values are one set
@@ -82,25 +82,14 @@ def rows_in_kernel(device: Device, heads: Heads, chunks: Chunks, lengths: Length
     return Rows(parts, depth, tiles, cut.items[case], joined, np.maximum.reduceat(parts, lengths.first[:-1]))
 
 
-def worklist(lengths: Lengths, rows: Rows) -> Worklist:
-    """Items of the decoding sequences: sequence by sequence, head by head, part by part."""
-    number = lengths.count * rows.heads * rows.parts
-    owner = np.repeat(np.arange(len(number)), number)
-    place = np.arange(len(owner)) - np.repeat(np.cumsum(number) - number, number)
-    part, head = place % rows.parts[owner], place // rows.parts[owner] % rows.heads[owner]
-    depth = np.clip(rows.tiles[owner] - part * rows.depth[owner], 1, rows.depth[owner])
-    return Worklist(lengths.case[owner], depth, head)
-
-
 def merge(device: Device, prefill: Worklist, decode: Worklist) -> tuple[Worklist, np.ndarray]:
     """Both lists in the kernel's order, and 1 for the items of decodes."""
     kind = np.repeat([1, 0], [len(decode.case), len(prefill.case)])
-    case, depth, head = (
-        np.concatenate([getattr(decode, name), getattr(prefill, name)]) for name in ("case", "depth", "head")
-    )
-    keys = (head, case) if device.library.mixed.heads_first else (case,)
-    order = np.lexsort(keys)
-    return Worklist(case[order], depth[order], head[order]), kind[order]
+    columns = [np.concatenate([x, y]) for x, y in zip(vars(decode).values(), vars(prefill).values(), strict=True)]
+    case, _, head, shortest = columns
+    ways = {"heads": (head, case), "sequences": (case,), "longest": (-shortest, case)}
+    order = np.lexsort(ways[device.library.mixed.order])
+    return Worklist(*(column[order] for column in columns)), kind[order]
 
 
 def kernel(device: Device, heads: Heads, chunks: Chunks, lengths: Lengths, dtype: str) -> Kernel:
@@ -108,7 +97,11 @@ def kernel(device: Device, heads: Heads, chunks: Chunks, lengths: Lengths, dtype
     library = device.library
     cut = tiling(device, heads, dtype)
     rows = rows_in_kernel(device, heads, chunks, lengths, cut)
-    work, decodes = merge(device, dispatch(device, cut, chunks, 0 * cut.items), worklist(lengths, rows))
+    work, decodes = merge(
+        device,
+        dispatch(device, cut, chunks, 0 * cut.items),
+        sequence_items(lengths, rows.heads, rows.parts, rows.depth, rows.tiles),
+    )
     cases = len(cut.items)
     first = np.searchsorted(work.case, np.arange(cases + 1))
     tiles = [np.bincount(work.case, work.depth * which, cases).astype(np.int64) for which in (1 - decodes, decodes)]
@@ -119,7 +112,7 @@ def kernel(device: Device, heads: Heads, chunks: Chunks, lengths: Lengths, dtype
     zero = np.zeros(cases, np.int64)
     rates = rates_of(device, dtype)
     groups = place(device, cut, work, decodes, first, classes[1].hbm, tiles[1], rates)
-    if library.mixed.heads_first:
+    if library.mixed.order == "heads":
         groups, classes = by_coldness(device, heads, lengths, groups, classes)
     else:
         groups, classes = groups.reversed(), classes[::-1]

@@ -17,7 +17,7 @@ from hwsim._core.listsched import assign
 from hwsim.describe.attention import Prefill
 from hwsim.operators.candidates import Candidates, Programs
 from hwsim.operators.machine import Machine
-from hwsim.operators.mapper.gpu.attention_batch import Chunks, Heads, Lengths
+from hwsim.operators.mapper.gpu.attention_batch import Chunks, Heads, Lengths, Worklist
 from hwsim.operators.mapper.gpu.attention_decode import kernel as decode_kernel
 from hwsim.operators.mapper.gpu.attention_fold import fold
 from hwsim.operators.mapper.gpu.attention_kernel import Items, Kernel, Rates, as_programs
@@ -87,15 +87,6 @@ def query_tiles(device: Device, cut: Tiling, chunks: Chunks, window: np.ndarray)
     return QueryTiles(chunk, ceil_div(last, prefill.keys) - begin // prefill.keys, of)
 
 
-@dataclass(frozen=True)
-class Worklist:
-    """Items in the order of dispatch: int64[N] case, KV tiles, and the head they belong to."""
-
-    case: np.ndarray
-    depth: np.ndarray
-    head: np.ndarray
-
-
 def dispatch(device: Device, cut: Tiling, chunks: Chunks, window: np.ndarray) -> Worklist:
     """Items of every case: chunk by chunk and head by head, or the longest of all heads first."""
     tiles = query_tiles(device, cut, chunks, window)
@@ -103,7 +94,7 @@ def dispatch(device: Device, cut: Tiling, chunks: Chunks, window: np.ndarray) ->
         repeat = (chunks.count * cut.items[chunks.case])[tiles.chunk]
         order = np.lexsort((-tiles.depth, tiles.case))
         index = np.repeat(order, repeat[order])
-        return Worklist(tiles.case[index], tiles.depth[index], np.zeros_like(index))
+        return Worklist(tiles.case[index], tiles.depth[index], np.zeros_like(index), tiles.depth[index])
     per_chunk = np.bincount(tiles.chunk, minlength=len(chunks.tokens))
     start = np.cumsum(per_chunk) - per_chunk
     repeat = chunks.count * cut.items[chunks.case]
@@ -112,7 +103,9 @@ def dispatch(device: Device, cut: Tiling, chunks: Chunks, window: np.ndarray) ->
     length = per_chunk[owner]
     index = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length) + np.repeat(start[owner], length)
     head = np.repeat(copy % cut.items[chunks.case][owner], length)
-    return Worklist(tiles.case[index], tiles.depth[index], head)
+    shortest = np.minimum.reduceat(tiles.depth, start)[tiles.chunk[index]]
+    work = Worklist(tiles.case[index], tiles.depth[index], head, shortest)
+    return work.sorted() if device.library.mixed.order == "longest" else work
 
 
 def kernel(device: Device, heads: Heads, chunks: Chunks, window: np.ndarray, dtype: str = "bf16") -> Kernel:
