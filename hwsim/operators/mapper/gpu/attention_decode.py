@@ -18,7 +18,7 @@ from hwsim.describe.attention import Decode, Short
 from hwsim.operators.candidates import Candidates, Programs
 from hwsim.operators.machine import Machine
 from hwsim.operators.mapper.gpu.attention_batch import Heads, Lengths, sequence_items
-from hwsim.operators.mapper.gpu.attention_fold import Groups, fold
+from hwsim.operators.mapper.gpu.attention_fold import EVEN, RAGGED, Groups, fold
 from hwsim.operators.mapper.gpu.attention_kernel import Items, Kernel, Rates, as_programs, choose, estimate
 from hwsim.operators.mapper.gpu.attention_library import GRAIN, Device, capable, missing, rate, whole
 from hwsim.operators.mapper.gpu.attention_splits import BLOCK, RULES, Grid, Splits, ceil_div
@@ -107,7 +107,7 @@ def without_tiles(device: Device, short: Short, heads: Heads, lengths: Lengths, 
     count = items[:, None] // device.cores + (np.arange(device.cores) < (items % device.cores)[:, None])
     once = whole(short.item) + np.where(longest > SHORT_KEYS, whole(short.longer), 0)
     one = np.ones_like(items)
-    groups = fold(count, count[:, :, None], count[:, :, None], device.cores * one, one)
+    groups = fold(count, count[:, :, None], count[:, :, None], device.cores * one, one, usual.groups.mult.shape[1])
     zero = 0 * items
     flop = ceil_div(4 * heads.heads * heads.head_dim * lengths.sum(lengths.keys), np.maximum(items, 1))
     phase = Items(once, zero, flop, zero, *(getattr(usual.classes[0], n) for n in ("hbm", "l2", "latency")))
@@ -166,23 +166,24 @@ def place(device: Device, heads: Heads, lengths: Lengths, parts: Parts, once: np
         count = items[:, None] // slots + (index < (items % slots)[:, None])
         depth = count * parts.depth[:, None]
         load = count * once[:, None] + depth * tile[:, None]
-        return fold(load, count[:, :, None], depth[:, :, None], width, tile)
+        return fold(load, count[:, :, None], depth[:, :, None], width, tile, EVEN)
     work = sequence_items(lengths, heads.kv_heads[lengths.case], parts.items, parts.depth, parts.tiles)
     work = work.sorted() if device.library.mixed.order == "longest" else work
     first = np.searchsorted(work.case, np.arange(cases + 1))
     weight = np.stack([np.ones_like(work.depth), work.depth], axis=1)
     load, total = assign(first, once[work.case] + work.depth * tile[work.case], weight, width)
-    return fold(load, total[:, :, :1], total[:, :, 1:2], width, tile)
+    return fold(load, total[:, :, :1], total[:, :, 1:2], width, tile, RAGGED)
 
 
 def tile_cycles(
     device: Device, lengths: Lengths, parts: Parts, heads: Heads, hbm: np.ndarray, slots: int
 ) -> np.ndarray:
-    """Cycles a tile takes while all slots are busy: memory-bound or bound by its latency."""
+    """Cycles a tile takes: bound by the memory that the busy slots share, by its arithmetic or by its latency."""
     decode = device.library.decode
     tiles = np.maximum(lengths.sum(parts.tiles) * heads.kv_heads, 1)
     bandwidth = rate(device.hbm * decode.bandwidth)
-    shared = ceil_div(hbm * bandwidth.denominator * slots, tiles * bandwidth.numerator)
+    active = np.minimum(ceil_div(tiles, np.maximum.reduceat(parts.depth, lengths.first[:-1])), slots)
+    shared = ceil_div(hbm * bandwidth.denominator * active, tiles * bandwidth.numerator)
     return np.maximum(np.maximum(shared, whole(decode.tile_time)), device.cycles(decode.latency) // 2)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from hwsim.operators.candidates import Programs, rates_of
 from hwsim.operators.mapper.gpu.attention_fold import Groups
-from hwsim.operators.mapper.gpu.attention_program import GROUPS, WINDOW, template
+from hwsim.operators.mapper.gpu.attention_program import WINDOW, template
 from hwsim.operators.mapper.gpu.attention_splits import ceil_div
 from hwsim.operators.program import LAW_DTYPE
 
@@ -99,7 +99,8 @@ Put = Callable[..., None]
 def as_programs(kernel: Kernel, index: np.ndarray) -> Programs:
     """The program of every case; `index` int64[P] names the candidates they are of."""
     phases = len(kernel.classes)
-    t = template(phases)
+    groups = kernel.groups.mult.shape[1]
+    t = template(phases, groups)
     count = len(kernel.launch)
     values = np.zeros((count, t.size("slots")), np.int64)
     cells = np.zeros((count, t.size("cells")), np.int64)
@@ -113,7 +114,7 @@ def as_programs(kernel: Kernel, index: np.ndarray) -> Programs:
                          ("combine", kernel.combine)):  # fmt: skip
         put(name, column)
     ended = np.zeros(count, np.int64)
-    for g in range(GROUPS):
+    for g in range(groups):
         mult = kernel.groups.mult[:, g]
         cells[:, cell[f"mult{g}"]] = np.maximum(mult, 1)
         cells[:, cell[f"ahead{g}"]] = 1 - WINDOW

@@ -19,7 +19,7 @@ from hwsim.operators.machine import Machine
 from hwsim.operators.mapper.gpu import attention_decode, attention_prefill
 from hwsim.operators.mapper.gpu.attention_batch import Chunks, Heads, Lengths, Worklist, sequence_items
 from hwsim.operators.mapper.gpu.attention_decode import ACCUMULATOR
-from hwsim.operators.mapper.gpu.attention_fold import Groups, fold
+from hwsim.operators.mapper.gpu.attention_fold import RAGGED, Groups, fold
 from hwsim.operators.mapper.gpu.attention_kernel import Items, Kernel, Rates, as_programs
 from hwsim.operators.mapper.gpu.attention_library import GRAIN, Device, capable, missing, rate, whole
 from hwsim.operators.mapper.gpu.attention_prefill import Tiling, dispatch, tiling
@@ -126,13 +126,19 @@ def kernel(device: Device, heads: Heads, chunks: Chunks, lengths: Lengths, dtype
 
 def place(device: Device, cut: Tiling, work: Worklist, decodes: np.ndarray, first: np.ndarray, cold: np.ndarray,
           tiles: np.ndarray, rates: Rates) -> Groups:  # fmt: skip
-    """Items on slots; a decode's tile takes its share of the memory where that is more than its matrix products."""
-    shared = ceil_div(cold * rates.hbm.denominator * device.cores, np.maximum(tiles, 1) * rates.hbm.numerator)
+    """Items on slots; a decode's tile takes its share of the memory where that is more than its matrix products.
+
+    Slots that read at once: all, unless the longest item outlasts the others.
+    """
+    deepest = np.zeros_like(tiles)
+    np.maximum.at(deepest, work.case, work.depth * decodes)
+    active = np.minimum(ceil_div(tiles, deepest), device.cores)
+    shared = ceil_div(cold * rates.hbm.denominator * active, tiles * rates.hbm.numerator)
     tile = np.where(decodes, np.maximum(cut.tile, shared)[work.case], cut.tile[work.case])
     weight = np.stack([1 - decodes, decodes, (1 - decodes) * work.depth, decodes * work.depth], axis=1)
     slots = np.full(len(cut.items), device.cores)
     load, total = assign(first, cut.once + work.depth * tile, np.ascontiguousarray(weight), slots)
-    return fold(load, total[:, :, :2], total[:, :, 2:], slots, cut.tile)
+    return fold(load, total[:, :, :2], total[:, :, 2:], slots, cut.tile, RAGGED)
 
 
 def classes_of(device: Device, heads: Heads, chunks: Chunks, lengths: Lengths, cut: Tiling, tiles: list[np.ndarray],

@@ -19,7 +19,7 @@ from hwsim.operators.candidates import Candidates, Programs
 from hwsim.operators.machine import Machine
 from hwsim.operators.mapper.gpu.attention_batch import Chunks, Heads, Lengths, Worklist
 from hwsim.operators.mapper.gpu.attention_decode import kernel as decode_kernel
-from hwsim.operators.mapper.gpu.attention_fold import fold
+from hwsim.operators.mapper.gpu.attention_fold import RAGGED, fold
 from hwsim.operators.mapper.gpu.attention_kernel import Items, Kernel, Rates, as_programs
 from hwsim.operators.mapper.gpu.attention_library import GRAIN, Device, capable, missing, rate, whole
 from hwsim.operators.mapper.gpu.attention_splits import ceil_div
@@ -128,7 +128,7 @@ def kernel(device: Device, heads: Heads, chunks: Chunks, window: np.ndarray, dty
     latency = zero + device.cycles(prefill.latency)
     return Kernel(
         rates=rates(device, prefill, dtype),
-        groups=fold(load, total[:, :, :1], total[:, :, 1:], slots, cut.tile),
+        groups=fold(load, total[:, :, :1], total[:, :, 1:], slots, cut.tile, RAGGED),
         classes=(Items(once * 3 // 5, once - once * 3 // 5, cut.flop, rest, hbm, l2, latency),),
         launch=zero + device.cycles(prefill.launch),
         before=before, flush=flush, hbm_after=zero, l2_after=zero, combine=zero,

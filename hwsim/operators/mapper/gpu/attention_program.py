@@ -18,12 +18,11 @@ from functools import cache
 from hwsim.operators.program import Template, TemplateBuilder
 from hwsim.operators.template import Counter, Resource
 
-GROUPS = 4
 WINDOW = 2  # KV tiles of a slot under way at once: the double buffer of every library here
 
 
 @cache
-def template(phases: int, groups: int = GROUPS) -> Template:
+def template(phases: int, groups: int) -> Template:
     """The template with `groups` groups of slots and `phases` classes of items on each slot, one after the other."""
     b = TemplateBuilder(f"gpu-attention-p{phases}-g{groups}")
     launch, item = b.resource("launch", bound="launch"), b.resource("combine", bound="sync")
