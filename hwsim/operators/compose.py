@@ -1,0 +1,281 @@
+"""The attention time of any step, composed from samples of steps of a standard shape.
+
+A step is known to the serving core by a few sums: of its chunks and of the contexts it decodes. `StepSurface` keeps the
+simulated time of one standard step per cell of a fixed grid over these sums; another step of the cell takes that time,
+scaled by what a closed form says of the two. The closed form (`StepForm`) only carries a sample over the width of a
+cell: every time comes from the engine, and depends on the question and the grid only.
+
+The standard step of a cell has one chunk, and decodes whose lengths rise as a power of their place, so that their
+number, sum and longest are those of the cell. All arithmetic is in integers, the same lines as in the core.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwsim.errors import bad
+from hwsim.operators.batch import Step, simulate_steps
+from hwsim.operators.machine import Machine
+from hwsim.operators.step_form import StepForm
+
+Ints = NDArray[np.int64]
+CAPACITY_BITS = 18  # of the hash table: a replay of 20,000 requests meets some thousand cells
+CAPACITY = 1 << CAPACITY_BITS
+SCALE = 16  # bits of a scale behind the point
+TILE = 128  # keys of a tile, in which contexts are counted
+MOST_CHUNKS = 4  # of a standard step; more of a real one are taken as so many
+MEAN, SPREAD = 4, 16  # a mean context is counted in 1/4 tiles, longest / mean in 1/16
+
+
+class Sums(NamedTuple):
+    """What the core knows of steps, int64[n] each.
+
+    tokens, squares, behind : sums over chunks of new tokens, their squares, new tokens x cached keys
+    reach, widest : largest cached + new tokens, and most new tokens, of a chunk
+    decodes, tiles, longest : decoding sequences; sum and largest of their contexts in tiles of 128 keys, rounded up
+    """
+
+    tokens: Ints
+    squares: Ints
+    behind: Ints
+    reach: Ints
+    widest: Ints
+    decodes: Ints
+    tiles: Ints
+    longest: Ints
+
+    @staticmethod
+    def of(steps: list[Step]) -> Sums:
+        """The sums of real steps."""
+        chunks = [np.array(step.chunks, np.int64).reshape(-1, 2).T for step in steps]
+        tiles = [-(-np.array(step.contexts, np.int64) // TILE) for step in steps]
+        rows = [
+            (
+                c.sum(),
+                (c * c).sum(),
+                (c * k).sum(),
+                (c + k).max(initial=0),
+                c.max(initial=0),
+                len(t),
+                t.sum(),
+                t.max(initial=0),
+            )
+            for (c, k), t in zip(chunks, tiles, strict=True)
+        ]
+        return Sums(*np.array(rows, np.int64).reshape(-1, 8).T.copy())
+
+    def take(self, index: Ints) -> Sums:
+        """The steps at `index`."""
+        return Sums(*(column[index] for column in self))
+
+    def part(self, chunks: bool) -> Sums:
+        """The chunks alone, or the decodes alone."""
+        return Sums(*(column if (place < 5) == chunks else 0 * column for place, column in enumerate(self)))
+
+
+def geometric(first: int, last: int, parts: int, step: int = 1) -> Ints:
+    """Integers from `first` to beyond `last`, `parts` to a doubling, each at least `step` more than the one before."""
+    points = [first]
+    while points[-1] < last:
+        scaled = -(-points[-1] * (parts + 1) // parts)
+        points.append(max(points[-1] + step, -(-scaled // step) * step))
+    return np.array(points, np.int64)
+
+
+def nearest(grid: Ints, numerator: Ints, denominator: Ints | int = 1) -> Ints:
+    """Index of the grid point nearest to numerator / denominator by ratio; the ends hold what lies beyond them."""
+    low = np.clip(np.searchsorted(grid, numerator // denominator, side="right") - 1, 0, len(grid) - 1)
+    high = np.minimum(low + 1, len(grid) - 1)
+    middle = grid[low] * grid[high] * denominator * denominator
+    return np.where((numerator >= grid[low] * denominator) & (numerator * numerator > middle), high, low)
+
+
+def standard_lengths(decodes: int, tiles: int, longest: int) -> list[int]:
+    """Contexts with that number, sum and longest in tiles (as far as possible), in a scattered order.
+
+    The i-th of n rises as a mix of two neighbouring powers of i / n; a context ends in the middle of its last tile.
+    """
+    longest = max(min(longest, tiles - decodes + 1), -(-tiles // decodes))
+    place = np.arange(1, decodes, dtype=np.float64) / decodes
+    weights = np.zeros(decodes - 1)
+    wanted, powers = (tiles - longest) / longest, [0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 34.0, 55.0, 89.0]
+    curves = [_power(place, int(power)) for power in powers]
+    for flat, steep in pairwise(curves):
+        weights = steep
+        if flat.sum() >= wanted >= steep.sum() and flat.sum() > steep.sum():
+            part = (flat.sum() - wanted) / (flat.sum() - steep.sum())
+            weights = (1 - part) * flat + part * steep
+            break
+    ends = np.floor(np.cumsum(weights) * ((tiles - longest) / max(weights.sum(), 1e-9)) + 0.5).astype(np.int64)
+    each = np.append(np.clip(np.diff(ends, prepend=0), 1, longest), longest)
+    order = np.argsort(np.arange(decodes) * 0x9E3779B1 % (1 << 32), kind="stable")
+    return (each[order] * TILE - TILE // 2).tolist()
+
+
+def _power(base: NDArray[np.float64], exponent: int) -> NDArray[np.float64]:
+    """base ** exponent by products alone, which round equally everywhere."""
+    result = np.ones_like(base)
+    for _ in range(exponent):
+        result = result * base
+    return result
+
+
+@dataclass
+class StepSurface:
+    """Samples of standard steps on a grid over the sums of a step, one layer.
+
+    Parameters
+    ----------
+    machine : Machine
+    heads, kv_heads, head_dim : int
+        Of one device.
+    most_tokens, most_decodes, longest : int
+        Of a step: new tokens, decoding sequences, keys of a sequence.
+
+    Attributes
+    ----------
+    axes : six int64 arrays
+        Chunks, new tokens of all, cached keys, decodes, 1/4 tiles a decode, 1/16 of longest / mean. 0 tokens or decodes
+        mean none.
+    keys, scales : int64[CAPACITY]
+        Hash table of the cells simulated so far: key cell + 1 at place `slot_of(cell)` or the next free one, 0 = empty;
+        scale = time in ps over the closed form, in 1/65536. The arrays stay the same for the surface's life: the core
+        reads them.
+    """
+
+    machine: Machine
+    heads: int
+    kv_heads: int
+    head_dim: int
+    most_tokens: int
+    most_decodes: int
+    longest: int
+    kv_dtype: str = ""
+    dtype: str = "bf16"
+    axes: tuple[Ints, ...] = field(init=False)
+    form: StepForm = field(init=False)
+    keys: Ints = field(init=False)
+    scales: Ints = field(init=False)
+
+    def __post_init__(self) -> None:
+        deepest = -(-self.longest // TILE)
+        self.form = StepForm.of(
+            self.machine, self.heads, self.kv_heads, self.head_dim, self.most_tokens, self.kv_dtype, self.dtype
+        )
+        self.axes = (
+            np.arange(1, MOST_CHUNKS + 1),
+            np.append(0, np.minimum(geometric(16, self.most_tokens, 6, 16), self.most_tokens)),
+            np.append(0, geometric(128, self.longest, 3, 128)),
+            np.append(0, geometric(1, self.most_decodes, 8)),
+            geometric(MEAN, MEAN * deepest, 8),
+            geometric(SPREAD, SPREAD * min(self.most_decodes, deepest), 4),
+        )
+        self.keys, self.scales = np.zeros(CAPACITY, np.int64), np.zeros(CAPACITY, np.int64)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Points of each axis."""
+        return tuple(len(axis) for axis in self.axes)
+
+    def cells(self, sums: Sums) -> Ints:
+        """Flat indices of the cells that steps fall into."""
+        several, tokens, cached, decodes, mean, spread = self.axes
+        chunks = np.where(sums.tokens > 0, nearest(several, sums.tokens, np.maximum(sums.widest, 1)), 0)
+        chunk = np.where(sums.tokens > 0, np.maximum(nearest(tokens, sums.tokens), 1), 0)
+        chunk = np.where(sums.tokens > 0, self.form.same_class(tokens, chunk, sums.tokens, several[chunks]), 0)
+        some = np.maximum(sums.tokens, 1)
+        before = np.where(sums.behind < TILE // 2 * some, 0, np.maximum(nearest(cached, sums.behind // some), 1))
+        number = np.where(sums.decodes > 0, np.maximum(nearest(decodes, sums.decodes), 1), 0)
+        count, total = np.maximum(sums.decodes, 1), np.maximum(sums.tiles, 1)
+        depth = np.where(sums.decodes > 0, nearest(mean, MEAN * sums.tiles, count), 0)
+        ratio = np.where(sums.decodes > 0, nearest(spread, SPREAD * sums.longest * count, total), 0)
+        return np.ravel_multi_index((chunks, chunk, before, number, depth, ratio), self.shape)
+
+    def step(self, cell: int) -> Step:
+        """The standard step of a cell."""
+        place = np.unravel_index(cell, self.shape)
+        several, tokens, cached, decodes, mean, spread = (
+            int(axis[i]) for axis, i in zip(self.axes, place, strict=True)
+        )
+        chunks = [(-(-tokens // several), cached)] * several if tokens else []
+        if not decodes:
+            return Step(chunks)
+        tiles = max(decodes, (decodes * mean + MEAN // 2) // MEAN)
+        longest = max(1, (mean * spread + MEAN * SPREAD // 2) // (MEAN * SPREAD))
+        return Step(chunks, standard_lengths(decodes, tiles, longest))
+
+    def fill(self, cells: Ints) -> None:
+        """Simulate the cells that have no sample yet, in one batch."""
+        wanted = np.unique(cells)
+        wanted = wanted[self.find(wanted) < 0]
+        if not len(wanted):
+            return
+        steps = [self.step(int(cell)) for cell in wanted]
+        result = simulate_steps(
+            self.machine, self.heads, self.kv_heads, self.head_dim, steps, self.kv_dtype, self.dtype
+        )
+        form = self.form.ask(Sums.of(steps))
+        for cell, scale in zip(wanted.tolist(), (-(-(result.time_ps << SCALE) // form)).tolist(), strict=True):
+            place = slot_of(cell)
+            while self.keys[place]:
+                place = (place + 1) % CAPACITY
+            self.keys[place], self.scales[place] = cell + 1, scale
+
+    def find(self, cells: Ints) -> Ints:
+        """Scales of cells, -1 where they have no sample."""
+        found = np.full(len(cells), -1, np.int64)
+        for index, cell in enumerate(cells.tolist()):
+            place = slot_of(cell)
+            while self.keys[place] and self.keys[place] != cell + 1:
+                place = (place + 1) % CAPACITY
+            if self.keys[place]:
+                found[index] = self.scales[place]
+        return found
+
+    def cells_of(self, sums: Sums) -> Ints:
+        """Cells that must have samples before `ask` can answer; several for a step of two kernels."""
+        if self.form.one_kernel:
+            return self.cells(sums)
+        return np.concatenate([self.cells(part) for part, _ in self._parts(sums)])
+
+    def ask(self, sums: Sums) -> Ints:
+        """Time of steps, ps: the cell's sample scaled by the closed form, rounded up.
+
+        Raises
+        ------
+        InputError
+            A step with neither chunks nor decodes.
+        """
+        if ((sums.tokens == 0) & (sums.decodes == 0)).any():
+            raise bad("step", "neither chunks nor decodes", "at least one of them")
+        if self.form.one_kernel:
+            return self._scaled(sums)
+        time = np.zeros_like(sums.tokens)
+        for part, index in self._parts(sums):
+            time[index] += self._scaled(part)
+        return time
+
+    def _parts(self, sums: Sums) -> list[tuple[Sums, Ints]]:
+        """The chunks alone and the decodes alone, and the steps that have them."""
+        some = [np.flatnonzero(column > 0) for column in (sums.tokens, sums.decodes)]
+        return [(sums.take(index).part(chunks), index) for chunks, index in zip((True, False), some, strict=True)]
+
+    def _scaled(self, sums: Sums) -> Ints:
+        cells = self.cells(sums)
+        self.fill(cells)
+        return -(-self.find(cells) * self.form.ask(sums) >> SCALE)
+
+
+def slot_of(cell: int) -> int:
+    """Where a cell's search in the hash table begins."""
+    return (cell * 0x9E3779B97F4A7C15 % (1 << 64)) >> (64 - CAPACITY_BITS)
+
+
+def compose(surface: StepSurface, steps: list[Step]) -> Ints:
+    """Attention time of real steps, ps, one layer."""
+    return surface.ask(Sums.of(steps))
