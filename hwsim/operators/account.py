@@ -100,7 +100,7 @@ def dynamic_energy(machine: Machine, dtype: str, flops: np.ndarray, tiers: Mappi
 
 
 def chip_energy(machine: Machine, time_ps: np.ndarray, dynamic_pj: np.ndarray) -> np.ndarray:
-    """Joules of the chip, float64: static power, SMs that hold a kernel, FLOPs and bytes; at most what its limit lets."""
+    """Joules of the chip, float64: static power, SMs holding a kernel, FLOPs and bytes; no more than its limit lets."""
     seconds = time_ps / 1e12
     always = float(machine.power.static + machine.power.active_per_unit * machine.cores)
     return np.minimum(dynamic_pj / 1e12 + always * seconds, float(machine.power.limit) * seconds)
