@@ -1,0 +1,204 @@
+# Attention of a step from samples of standard steps: the lines of operators/compose.py and step_form.py for the core.
+#
+# Design: six grid coordinates of a step's sums name a cell; a hash table holds the cell's scale (time over closed form, in
+# 1/65536); the step's time is scale x its own closed form. No loop over requests. A cell without a sample is named to the
+# caller, who has Python simulate it (`StepSurface.fill`) and asks again.
+from libc.stdint cimport int64_t, uint64_t
+
+cdef enum:
+    AXES = 6            # chunks, tokens, cached, decodes, mean, spread
+    MEAN = 4            # a mean context is counted in 1/4 tiles
+    SPREAD = 16         # longest / mean in 1/16
+    HALF_TILE = 64
+    SCALE = 16
+    MOST_WAVES = 4
+
+cdef struct StepSums:
+    int64_t tokens      # chunks: sum of new tokens
+    int64_t squares     # sum of their squares
+    int64_t behind      # sum of new tokens x cached keys
+    int64_t reach       # largest cached + new
+    int64_t widest      # most new tokens of one
+    int64_t decodes     # decoding sequences
+    int64_t tiles       # sum of their contexts in tiles of 128 keys, each rounded up
+    int64_t longest     # largest of them
+
+cdef struct StepForm:   # StepForm.constants() in its order; work in 1/1024 ns of the device
+    int64_t one_kernel
+    int64_t heads_first
+    int64_t splits
+    int64_t start_prefill
+    int64_t start_decode
+    int64_t token
+    int64_t chunk_token
+    int64_t chunk_pair
+    int64_t chunk_item
+    int64_t chunk_key
+    int64_t mixed_item
+    int64_t mixed_tile
+    int64_t mixed_once
+    int64_t mixed_step
+    int64_t decode_item
+    int64_t decode_tile
+    int64_t decode_once
+    int64_t decode_step
+    int64_t tile_bytes
+    int64_t group
+    int64_t kv_heads
+    int64_t cores
+    int64_t rows
+    int64_t items
+
+cdef struct StepTable:
+    const int64_t *axis[6]      # rising grids
+    int64_t size[6]
+    const int64_t *keys         # [1 << bits] cell + 1, 0 = empty
+    const int64_t *scales       # [1 << bits]
+    int64_t bits
+    StepForm form
+    const int64_t *parts        # [most_tokens + 1]
+    int64_t most_tokens
+
+
+cdef inline int64_t larger(int64_t a, int64_t b) noexcept nogil:
+    return a if a > b else b
+
+
+cdef inline int64_t smaller(int64_t a, int64_t b) noexcept nogil:
+    return a if a < b else b
+
+
+cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
+    return (a + b - 1) // b
+
+
+cdef inline int64_t nearest(const int64_t *grid, int64_t size, int64_t num, int64_t den) noexcept nogil:
+    """Index of the grid point nearest to num / den by ratio; the ends hold what lies beyond them."""
+    cdef int64_t low = 0, high = size - 1, middle
+    while low < high:
+        middle = (low + high + 1) >> 1
+        if grid[middle] <= num // den:
+            low = middle
+        else:
+            high = middle - 1
+    high = smaller(low + 1, size - 1)
+    if num >= grid[low] * den and num * num > grid[low] * grid[high] * den * den:
+        return high
+    return low
+
+
+cdef inline int64_t kind_of(const StepTable *t, int64_t tokens, int64_t chunks) noexcept nogil:
+    """Waves of query tiles, and parts they leave to decodes: what a sample must share with the step."""
+    cdef int64_t each = ceil_div(tokens, chunks)
+    cdef int64_t waves = ceil_div(ceil_div(each, t.form.rows) * chunks * t.form.items, t.form.cores)
+    return smaller(waves, MOST_WAVES) * 1000 + t.parts[smaller(each, t.most_tokens)]
+
+
+cdef inline int64_t same_class(const StepTable *t, int64_t index, int64_t tokens, int64_t chunks) noexcept nogil:
+    """A grid point of tokens, moved to a neighbour of the step's own kind if it has one."""
+    cdef int64_t wanted = kind_of(t, tokens, chunks), place, other
+    if kind_of(t, t.axis[1][index], chunks) == wanted:
+        return index
+    for place in range(6):
+        other = index + (1 + place // 2) * (1 if place % 2 == 0 else -1)
+        other = smaller(larger(other, 1), t.size[1] - 1)
+        if kind_of(t, t.axis[1][other], chunks) == wanted:
+            return other
+    return index
+
+
+cdef inline int64_t cell_of(const StepTable *t, const StepSums *s) noexcept nogil:
+    """Flat index of the step's cell."""
+    cdef int64_t place[6]
+    cdef int64_t i, flat = 0
+    for i in range(AXES):
+        place[i] = 0
+    if s.tokens > 0:
+        place[0] = nearest(t.axis[0], t.size[0], s.tokens, larger(s.widest, 1))
+        place[1] = larger(nearest(t.axis[1], t.size[1], s.tokens, 1), 1)
+        place[1] = same_class(t, place[1], s.tokens, t.axis[0][place[0]])
+        if s.behind >= HALF_TILE * s.tokens:
+            place[2] = larger(nearest(t.axis[2], t.size[2], s.behind // s.tokens, 1), 1)
+    if s.decodes > 0:
+        place[3] = larger(nearest(t.axis[3], t.size[3], s.decodes, 1), 1)
+        place[4] = nearest(t.axis[4], t.size[4], MEAN * s.tiles, s.decodes)
+        place[5] = nearest(t.axis[5], t.size[5], SPREAD * s.longest * s.decodes, larger(s.tiles, 1))
+    for i in range(AXES):
+        flat = flat * t.size[i] + place[i]
+    return flat
+
+
+cdef inline int64_t over(int64_t a, int64_t b) noexcept nogil:
+    """The larger, and a quarter of the smaller."""
+    return larger(a, b) + smaller(a, b) // 4
+
+
+cdef inline int64_t mixed_form(const StepTable *t, const StepSums *s, int64_t work, int64_t path,
+                               int64_t memory) noexcept nogil:
+    cdef const StepForm *f = &t.form
+    cdef int64_t decodes = f.mixed_item * s.decodes + f.mixed_tile * s.tiles, total, parts, longest
+    cdef int64_t blocks = (s.behind + s.squares) // (f.rows * 2 * HALF_TILE) + s.tiles
+    cdef int64_t each = larger(ceil_div(11 * blocks * f.items, 10 * f.cores), 1)
+    parts = smaller(t.parts[smaller(s.widest, t.most_tokens)], ceil_div(s.longest, each))
+    longest = f.mixed_once + f.mixed_step * ceil_div(s.longest, larger(parts, 1))
+    if f.heads_first:
+        total = work + larger(decodes // f.group, memory) + decodes - decodes // f.group
+    else:
+        total = work + larger(decodes, memory)
+    return over(total, larger(path, longest))
+
+
+cdef inline int64_t form_of(const StepTable *t, const StepSums *s) noexcept nogil:
+    """The closed form of a step."""
+    cdef const StepForm *f = &t.form
+    cdef int64_t work = f.chunk_token * s.tokens + f.chunk_pair * (2 * s.behind + s.squares)
+    cdef int64_t path = f.chunk_item + f.chunk_key * s.reach if s.tokens > 0 else 0
+    cdef int64_t memory = f.tile_bytes * s.tiles, start = 0, parts, alone
+    if s.tokens > 0:
+        start = f.start_prefill + f.token * s.tokens
+        if s.decodes > 0 and f.one_kernel:
+            return start + f.token * s.decodes + mixed_form(t, s, work, path, memory)
+        start += over(work, path)
+    if s.decodes > 0:
+        parts = larger(f.cores // larger(s.decodes * f.kv_heads, 1), 1)
+        alone = over(larger(f.decode_item * s.decodes + f.decode_tile * s.tiles, memory),
+                     f.decode_once + f.decode_step * s.longest // parts)
+        start += f.start_decode + alone
+    return start
+
+
+cdef inline int64_t scale_of(const StepTable *t, int64_t cell) noexcept nogil:
+    """Scale of a cell, -1 without a sample."""
+    cdef int64_t place = <int64_t> ((<uint64_t> cell * <uint64_t> 0x9E3779B97F4A7C15ULL) >> (64 - t.bits))
+    while t.keys[place] != 0:
+        if t.keys[place] == cell + 1:
+            return t.scales[place]
+        place = (place + 1) & ((1 << t.bits) - 1)
+    return -1
+
+
+cdef inline int64_t time_of(const StepTable *t, const StepSums *s, int64_t *lacking) noexcept nogil:
+    """Time of a step of one kernel, ps; -1 and the cell in `lacking` where it has no sample."""
+    cdef int64_t cell = cell_of(t, s), scale = scale_of(t, cell)
+    if scale < 0:
+        lacking[0] = cell
+        return -1
+    return (scale * form_of(t, s) + (1 << SCALE) - 1) >> SCALE
+
+
+cdef inline int64_t step_time(const StepTable *t, const StepSums *s, int64_t *lacking) noexcept nogil:
+    """Attention of a step, ps of one layer.
+
+    Cells without a sample go to lacking[0] and lacking[1] (-1 = none), and the answer is then -1.
+    """
+    cdef StepSums chunks, decodes
+    cdef int64_t first = 0, second = 0
+    lacking[0] = lacking[1] = -1
+    if t.form.one_kernel or s.tokens == 0 or s.decodes == 0:
+        return time_of(t, s, lacking)
+    chunks, decodes = s[0], s[0]
+    chunks.decodes = chunks.tiles = chunks.longest = 0
+    decodes.tokens = decodes.squares = decodes.behind = decodes.reach = decodes.widest = 0
+    first = time_of(t, &chunks, lacking)
+    second = time_of(t, &decodes, lacking + 1)
+    return -1 if first < 0 or second < 0 else first + second
