@@ -22,6 +22,7 @@ FOLDERS: dict[str, str] = {
     "protocol": "protocols",
     "plan": "plans",
     "recipe": "recipes",
+    "device": "devices",
     "memory": "memories",
     "link": "links",
     "generation": "generations",

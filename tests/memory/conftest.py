@@ -1,4 +1,4 @@
-"""Lets the tests of this folder import request_streams."""
+"""Lets the tests of this folder import request_streams and link_cases."""
 
 import sys
 from pathlib import Path
