@@ -4,11 +4,11 @@ One group per kind of row, one dataset per column, a dimension scale per group, 
 `xarray.open_dataset(path, group="requests")` needs nothing else. Root attributes hold what is needed to run it again.
 
 Design: chunks are shuffled and compressed here and handed to HDF5 as they are, so a chunk is written once, never read
-back, and costs no HDF5 cache. The low version bound is the oldest (a chunk index that stays in place, no mark that
-would lock the file of a killed run). A commit flushes the rows, then writes `rows_committed` in place and flushes
-again: what it covers is in the file. Metadata stays in memory between commits. SWMR was rejected: it needs the newest
-format and says nothing about a killed writer. The file is FILE.part until it is complete; then a check sum is put
-behind the end that HDF5 knows of.
+back, and costs no HDF5 cache. The low version bound is the oldest, which every reader knows and which puts no mark into
+the file of a killed run. HDF5 changes its index in place; journal.py makes each such change whole or absent, so what
+`rows_committed` says is readable whenever the process is killed. SWMR was rejected: it needs the newest format and says
+nothing about a killed writer. The file is FILE.part until it is complete; then a check sum is put behind the end that
+HDF5 knows of.
 """
 
 from hwsim.trace.columns import BOUND_CLASSES, LEVELS, TABLES, Column, Table

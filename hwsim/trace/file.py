@@ -11,7 +11,6 @@ FORMAT = "hwsim trace"
 VERSION = 1
 PART = ".part"
 LONG_TEXT = 16_000  # bytes; HDF5 keeps at most 64 KiB of attributes in an object's header, longer texts become datasets
-BYTES = "bytes_committed"  # root attribute: a .part file that is shorter lacks something committed
 TEXTS = "texts"  # group of the long texts
 JSON_STARTS = ("{", "[", '"')  # a text attribute that starts so is JSON; a plain text that would is written as JSON
 

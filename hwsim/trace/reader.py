@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +14,8 @@ import numpy as np
 
 from hwsim.errors import InputError, bad
 from hwsim.trace.columns import BOUND_CLASSES, TABLES
-from hwsim.trace.file import BYTES, FORMAT, JSON_STARTS, PART, SEAL, TEXTS, VERSION, Array, check_sum
+from hwsim.trace.file import FORMAT, JSON_STARTS, PART, SEAL, TEXTS, VERSION, Array, check_sum
+from hwsim.trace.journal import Journal
 
 if TYPE_CHECKING:
     import pandas
@@ -117,7 +117,7 @@ def open_trace(path: str | Path) -> Trace:
         raise bad(str(path), "no such file", "a trace written by hwsim", cure)
     _refuse_damaged(path)
     with _opened(path) as file:
-        attrs = {name: _attribute(value) for name, value in file.attrs.items() if name != BYTES}
+        attrs = {name: _attribute(value) for name, value in file.attrs.items()}
         _refuse_foreign(path, attrs)
         for name, text in file.get(TEXTS, {}).items():
             attrs[name] = _attribute(text[()].tobytes().decode())
@@ -151,41 +151,32 @@ def _refuse_foreign(path: Path, attrs: Mapping[str, Any]) -> None:
 @contextmanager
 def _opened(path: Path) -> Iterator[h5py.File]:
     """The file open for reading; whatever HDF5 says about it becomes one clear error."""
+    source: Path | Journal = Journal.of(path) if path.suffix == PART else path
     try:
-        with _open_file(path) as file:
+        if not h5py.is_hdf5(path) and isinstance(source, Path):
+            raise _no_hdf5(path)
+        with h5py.File(source, "r") as file:
             yield file
     except InputError:
         raise
     except Exception as error:  # a damaged file makes h5py raise nearly anything
+        if "truncated file" in str(error):
+            got, cure = "a file whose end is missing", "copy it again: the copy was cut off"
+            raise bad(str(path), got, "a whole trace", cure) from None
+        if "signature not found" in str(error):
+            raise _no_hdf5(path) from None
         reason = " ".join(str(error).split())
         raise bad(str(path), f"a damaged trace ({reason})", "a whole file", "run it again, or copy it again") from None
+    finally:
+        if isinstance(source, Journal):
+            source.close()
 
 
-def _open_file(path: Path) -> h5py.File:
-    if not h5py.is_hdf5(path):
-        with path.open("rb") as file:
-            start = file.read(8)
-        what = "an empty file" if not start else f"a file that starts with {start!r}"
-        raise bad(str(path), what, "a trace (an HDF5 file written by hwsim)")
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        if "unable to lock file" in str(error) and path.suffix == PART:  # its run is still writing
-            return h5py.File(path, "r", locking=False)
-        if "truncated file" not in str(error):
-            raise
-    cut_off = bad(str(path), "a file whose end is missing", "a whole trace", "copy it again: the copy was cut off")
-    if path.suffix != PART:
-        raise cut_off
-    # A run killed within a commit can have announced bytes it never wrote; none of them holds a committed row. In a
-    # file that lacks committed bytes HDF5 could loop without end over the zeros put in their place.
-    file = h5py.File(io.BytesIO(path.read_bytes() + bytes(1 << 20)), "r")
-    committed = np.zeros((), np.int64)
-    h5py.h5a.open(file.id, BYTES.encode()).read(committed)
-    if not 0 < committed <= path.stat().st_size:
-        file.close()
-        raise cut_off
-    return file
+def _no_hdf5(path: Path) -> InputError:
+    with path.open("rb") as file:
+        start = file.read(8)
+    what = "an empty file" if not start else f"a file that starts with {start!r}"
+    return bad(str(path), what, "a trace (an HDF5 file written by hwsim)")
 
 
 def _column(dataset: h5py.Dataset, rows: int) -> Array:

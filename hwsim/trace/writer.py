@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import zlib
@@ -16,7 +15,8 @@ import numpy as np
 
 from hwsim.errors import InputError, bad
 from hwsim.trace.columns import LEVELS, TABLES, Column
-from hwsim.trace.file import BYTES, FORMAT, JSON_STARTS, LONG_TEXT, PART, SEAL, TEXTS, VERSION, Array, check_sum
+from hwsim.trace.file import FORMAT, JSON_STARTS, LONG_TEXT, PART, SEAL, TEXTS, VERSION, Array, check_sum
+from hwsim.trace.journal import Journal
 
 
 class Writer:
@@ -52,11 +52,10 @@ class Writer:
         self.part = self.path.with_name(self.path.name + PART)
         self.level = level
         self.gzip = gzip
-        _refuse_bad_place(self.path, self.part)
-        self._file = _create(self.part)
+        _refuse_bad_place(self.path)
+        self._journal = Journal.create(self.part)
+        self._file = _create(self._journal)
         self._groups: dict[str, _Group] = {}
-        self._file.attrs[BYTES] = np.int64(0)
-        self._bytes_committed = h5py.h5a.open(self._file.id, BYTES.encode())
         self._file.attrs["format"] = FORMAT
         self._file.attrs["format_version"] = VERSION
         self._file.attrs["record"] = level
@@ -90,28 +89,29 @@ class Writer:
 
     def commit(self) -> None:
         """Make the rows in whole chunks readable even if the process is killed from now on."""
-        self._file.flush()
-        self._bytes_committed.write(np.array(self.part.stat().st_size, np.int64))
         for group in self._groups.values():
             group.publish()
         self._file.flush()
+        self._journal.commit()
 
     def close(self) -> None:
         """Write what is left, mark the file complete and give it its name."""
         for group in self._groups.values():
             group.finish()
-        self.commit()
+            group.publish()
         self._file.attrs["complete"] = True
         self._file.close()
+        self._journal.finish()
         _seal(self.part)
         os.replace(self.part, self.path)
 
     def abandon(self, keep: bool) -> None:
         """Stop without a result; `keep` leaves the rows committed so far in the `.part` file."""
-        if keep:
-            self.commit()
         self._file.close()
-        if not keep:
+        if keep:
+            self._journal.finish()
+        else:
+            self._journal.close()
             self.part.unlink()
 
     def __enter__(self) -> Writer:
@@ -241,28 +241,17 @@ def _packed(values: Array, rows: int, gzip: int) -> bytes:
     return zlib.compress(np.ascontiguousarray(planes).data, gzip)
 
 
-def _refuse_bad_place(path: Path, part: Path) -> None:
+def _refuse_bad_place(path: Path) -> None:
     if path.is_dir():
         raise bad(str(path), "a directory", "a file name", f"write {path / 'out.h5'}")
     if not path.parent.is_dir():
         raise bad(str(path), f"no directory {path.parent}", "a file in an existing directory", "create it first")
-    if not part.exists():
-        return
-    with part.open("rb") as other:
-        try:
-            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise bad(str(part), "a file another run is writing", "a name of its own for each run") from None
 
 
-def _create(part: Path) -> h5py.File:
-    try:
-        file = h5py.File(part, "w", libver=("earliest", "v108"))
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise bad(str(part), reason.lower(), "a place that can be written") from None
+def _create(journal: Journal) -> h5py.File:
+    file = h5py.File(journal, "w", libver=("earliest", "v108"))
     config = file.id.get_mdc_config()
-    config.evictions_enabled = False  # no half-written metadata between two commits
+    config.evictions_enabled = False  # the index is written in commits alone
     config.incr_mode = config.decr_mode = config.flash_incr_mode = 0
     file.id.set_mdc_config(config)
     return file
