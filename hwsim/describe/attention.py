@@ -77,6 +77,7 @@ class Prefill(Block):
     )
     launch: Seconds = Field(description="start of the kernels of one call")
     item: Cycles = Field(description="start and end of a work item")
+    tensor: Ratio = Field(description="share of the tensor units' peak that its matrix products sustain")
     softmax: Factor = Field(description="cycles per element (query x key) that matrix products do not hide")
     latency: Seconds = Field(description="request of a tile to its first bytes, out of the L2")
     l2_rate: BytesPerCycle = Field(description="keys and values out of the L2, per unit, with shared reads")

@@ -11,6 +11,8 @@ LIMITS = {
     ("gemm", "bf16"): (0.08, 0.22),
     ("gemm", "fp8"): (0.08, 0.22),
     ("gemm", "nvfp4"): (0.08, 0.22),
+    ("attention_decode", "bf16"): (0.06, 0.15),
+    ("attention_prefill", "bf16"): (0.06, 0.15),
 }
 
 

@@ -47,7 +47,7 @@ class Device:
         return Device(
             clock=machine.clock,
             cores=machine.cores,
-            tensor=machine.tensor,
+            tensor={dtype: chip.units.tensor.per_cycle[dtype] * kernels.prefill.tensor for dtype in machine.tensor},
             hbm=chip.tiers.hbm.rate / machine.clock,
             port=machine.port,
             l2=int(chip.tiers.l2.capacity),

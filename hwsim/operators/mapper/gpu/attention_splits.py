@@ -51,19 +51,18 @@ def ceil_div(a: np.ndarray, b: np.ndarray | int) -> np.ndarray:
 
 
 def wave_efficient(items: np.ndarray, slots: int, blocks: np.ndarray, max_splits: int) -> np.ndarray:
-    """Smallest split whose last wave is at least 85 % as full as that of the best split; 1 if 80 % of slots are full.
+    """Smallest split whose waves are at least 85 % as full as those of the best split; 1 if 80 % of slots are full.
 
-    FlashAttention's rule. Efficiency of s parts is items s / (slots waves); compared as exact integer products.
+    FlashAttention's rule. Waves of split s are items s / (slots waves) full; compared as exact integer products.
     """
-    s = np.arange(1, max_splits + 1)
-    load = items[:, None] * s
-    waves = ceil_div(load, slots)
+    split = np.arange(1, max_splits + 1)
+    waves = ceil_div(items[:, None] * split, slots)
     cap = np.minimum(np.minimum(blocks, slots), max_splits)[:, None]
-    useful = (s == 1) | (ceil_div(blocks[:, None], s) != ceil_div(blocks[:, None], np.maximum(s - 1, 1)))
-    per_mille = np.where((s <= cap) & useful, load * 1_000_000 // (waves * slots), 0)
-    good = (per_mille > 0) & (per_mille * 100 >= 85 * per_mille.max(axis=1, keepdims=True))
-    chosen = good.argmax(axis=1) + 1
-    return np.where(items * 10 >= 8 * slots, 1, chosen)
+    useful = ceil_div(blocks[:, None], split) != ceil_div(blocks[:, None], np.maximum(split - 1, 1))
+    useful = (split <= cap) & (useful | (split == 1))
+    best = np.where(useful, split / waves, 0.0).argmax(axis=1)
+    good = useful & (100 * split * waves[np.arange(len(items)), best][:, None] >= 85 * split[best][:, None] * waves)
+    return np.where(items * 10 >= 8 * slots, 1, good.argmax(axis=1) + 1)
 
 
 def _none(grid: Grid, _: Rule) -> Splits:

@@ -1,0 +1,209 @@
+"""Attention on GPUs: laws, conservation, the split rules and the dispatch it is built from, and the reference executor."""
+
+import heapq
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from hwsim._core.listsched import assign
+from hwsim.errors import InputError
+from hwsim.operators.candidates import Programs
+from hwsim.operators.machine import Machine
+from hwsim.operators.mapper.gpu import attention_decode, attention_prefill
+from hwsim.operators.mapper.gpu.attention_splits import wave_efficient
+from hwsim.operators.operator import complete, kind_of
+from hwsim.operators.program import bind, run_many
+from hwsim.operators.simulate import OpResult, simulate
+from hwsim.reference import engine as reference
+
+CHIPS = ("a100-sxm", "h100-sxm", "h200-sxm", "b200-sxm", "l40s", "rtx-pro-6000")
+STACKS = ("ideal", "vllm", "trtllm")
+HEADS = {"heads": 32, "kv_heads": 8, "head_dim": 128}
+KINDS = {"attention_decode": attention_decode, "attention_prefill": attention_prefill}
+
+
+def machine(chip: str = "h100-sxm", software: str = "vllm", protocol: str = "in-model") -> Machine:
+    return Machine.of(chip, software, protocol)
+
+
+def decode(on: Machine, batch: object, keys: object, **more: object) -> OpResult:
+    return simulate(on, "attention_decode", {"batch": batch, "kv_len": keys, **HEADS, **more})
+
+
+def prefill(on: Machine, batch: object, tokens: object, keys: object, **more: object) -> OpResult:
+    return simulate(on, "attention_prefill", {"batch": batch, "q_len": tokens, "kv_len": keys, **HEADS, **more})
+
+
+def random_dims(kind: str, count: int, seed: int) -> dict[str, np.ndarray]:
+    """Batches, chunks and contexts over their usual ranges, with one to eight query heads a KV head."""
+    rng = np.random.default_rng(seed)
+    kv_heads = 2 ** rng.integers(0, 4, count)
+    dims = {"kv_heads": kv_heads, "heads": kv_heads * 2 ** rng.integers(0, 4, count), "head_dim": np.full(count, 128)}
+    keys = np.exp(rng.uniform(0, 10, count)).astype(np.int64)
+    if kind == "attention_decode":
+        return dims | {"batch": np.exp(rng.uniform(0, 5.5, count)).astype(np.int64), "kv_len": keys}
+    tokens = np.exp(rng.uniform(0, 7.6, count)).astype(np.int64)
+    return dims | {"batch": rng.integers(1, 4, count), "q_len": tokens, "kv_len": tokens + keys}
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+@pytest.mark.parametrize("software", STACKS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_never_faster_than_the_roofline(kind: str, chip: str, software: str, fuzz_share: float) -> None:
+    on = machine(chip, software)
+    dims = random_dims(kind, max(12, int(120 * fuzz_share)), seed=3)
+    result = simulate(on, kind, dims)
+    peak = float(on.chip.units.tensor.per_cycle["bf16"] * on.cores) * on.clock
+    cached = dims["kv_len"] - dims.get("q_len", 0)
+    bytes_ps = dims["batch"] * cached * dims["kv_heads"] * 512 / float(on.chip.tiers.hbm.rate) * 1e12
+    flops_ps = result.flops / peak * 1e12
+    assert (result.time_ps >= bytes_ps).all()
+    assert (result.time_ps >= flops_ps).all()
+    assert (result.bound.sum(axis=1) == result.time_ps).all()
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+@pytest.mark.parametrize("software", STACKS)
+def test_twice_the_keys_or_the_sequences_are_never_faster(chip: str, software: str) -> None:
+    on = machine(chip, software)
+    batch, keys = (grid.ravel() for grid in np.meshgrid(2 ** np.arange(9), 256 * 2 ** np.arange(8), indexing="ij"))
+    time = decode(on, batch, keys).time_ps.reshape(9, 8)
+    if software == "trtllm":  # small batches have a kernel of their own, slower than the one that follows
+        time = time[4:]
+    assert (time[1:] >= 0.97 * time[:-1]).all()
+    assert (time[:, 1:] >= 0.97 * time[:, :-1]).all()
+    chunk = prefill(on, 1, 2 ** np.arange(4, 12), 2 ** np.arange(4, 12) + 4096).time_ps
+    assert (chunk[1:] >= 0.97 * chunk[:-1]).all()
+
+
+@pytest.mark.parametrize("software", STACKS)
+def test_cold_keys_and_values_pass_the_memory_once(software: str) -> None:
+    dims = random_dims("attention_decode", 60, seed=5)
+    result = simulate(machine(software=software), "attention_decode", dims)
+    moved = dims["batch"] * dims["kv_len"] * dims["kv_heads"] * 512
+    tiles = dims["batch"] * dims["kv_heads"] * (dims["kv_len"] // 64 + 1)
+    assert (result.bytes["hbm"] >= moved).all()
+    assert (result.bytes["hbm"] <= moved + 132 * 8 * 64 + 64 * tiles).all()  # each tile of a group rounds up
+
+
+@pytest.mark.parametrize("chip", ["a100-sxm", "h100-sxm", "b200-sxm"])
+def test_prefill_issues_whole_tiles_and_no_more(chip: str) -> None:
+    on = machine(chip)
+    tokens = np.array([64, 512, 2048, 4096])
+    result = prefill(on, 1, tokens, tokens)
+    useful = 4 * 32 * 128 * tokens * (tokens + 1) // 2
+    library = on.kernels.attention.prefill
+    rows = library.queries // 4 if library.packed else library.queries
+    tiles = [sum(-(-min(rows * (i + 1), t) // library.keys) for i in range(-(-t // rows))) for t in tokens.tolist()]
+    whole = np.array(tiles) * (8 if library.packed else 32) * 4 * library.queries * library.keys * 128
+    assert (result.flops >= useful).all()
+    assert (abs(result.flops - whole) <= 1 + whole // 1000).all()
+
+
+def test_an_fp8_cache_halves_the_bytes_and_nearly_the_time_of_a_long_decode() -> None:
+    on = machine("b200-sxm")
+    wide, narrow = decode(on, 128, 16384), decode(on, 128, 16384, kv_dtype="fp8")
+    assert narrow.bytes["hbm"][0] == pytest.approx(wide.bytes["hbm"][0] / 2, rel=1e-3)
+    assert narrow.time_ps[0] == pytest.approx(wide.time_ps[0] / 2, rel=0.05)
+
+
+def test_a_window_bounds_what_a_long_context_costs() -> None:
+    on = machine()
+    assert decode(on, 64, 65536, window=4096).time_ps[0] == decode(on, 64, 4096).time_ps[0]
+    assert prefill(on, 1, 1024, 65536, window=4096).flops[0] < prefill(on, 1, 1024, 65536).flops[0] // 8
+
+
+def test_warm_keys_are_faster_where_they_fit_the_cache_only() -> None:
+    cold, warm = machine(), machine(protocol="graph-replay")
+    fits = [decode(on, 16, 256) for on in (cold, warm)]
+    assert fits[1].bytes["hbm"][0] < fits[0].bytes["hbm"][0] // 100
+    assert fits[1].time_ps[0] - warm.timing.gap_ps <= fits[0].time_ps[0]
+    too_large = [decode(on, 256, 16384).bytes["hbm"][0] for on in (cold, warm)]
+    assert too_large[1] == pytest.approx(too_large[0], rel=0.02)
+
+
+def test_ideal_software_is_never_slower_than_a_librarys_own_splits() -> None:
+    batch, keys = np.array([1, 4, 16, 64, 256]), np.array([32768, 16384, 8192, 4096, 2048])
+    assert (decode(machine(software="ideal"), batch, keys).time_ps <= decode(machine(), batch, keys).time_ps).all()
+
+
+def test_the_split_rule_is_flash_attentions_loop() -> None:
+    rng = np.random.default_rng(1)
+    items, blocks = rng.integers(1, 300, 200), rng.integers(1, 400, 200)
+    found = wave_efficient(items, 216, blocks, 128)
+    assert found.tolist() == [split_by_loop(int(i), 216, int(b), 128) for i, b in zip(items, blocks, strict=True)]
+
+
+def split_by_loop(items: int, slots: int, blocks: int, most: int) -> int:
+    """FlashAttention's heuristic in exact fractions."""
+    if Fraction(items) >= Fraction(8, 10) * slots:
+        return 1
+    efficiency: dict[int, Fraction] = {}
+    for split in range(1, min(most, slots, blocks) + 1):
+        if split == 1 or -(-blocks // split) != -(-blocks // (split - 1)):
+            waves = Fraction(items * split, slots)
+            efficiency[split] = waves / -(-waves.numerator // waves.denominator)
+    best = max(efficiency.values())
+    return next(split for split, value in efficiency.items() if value >= Fraction(85, 100) * best)
+
+
+def test_items_go_to_the_slot_that_is_free_first() -> None:
+    rng = np.random.default_rng(2)
+    first = np.array([0, 300, 303, 1000])
+    cost, slots = rng.integers(1, 50, 1000), np.array([7, 5, 132])
+    load, total = assign(first, cost, np.stack([np.ones(1000, np.int64), cost], axis=1), slots)
+    for case in range(3):
+        heap = [(0, slot) for slot in range(slots[case])]
+        for item in range(first[case], first[case + 1]):
+            busy, slot = heapq.heappop(heap)
+            heapq.heappush(heap, (busy + int(cost[item]), slot))
+        assert load[case, : slots[case]].tolist() == [busy for busy, _ in sorted(heap, key=lambda entry: entry[1])]
+        assert total[case, : slots[case], 1].tolist() == load[case, : slots[case]].tolist()
+
+
+SMALL = {"accelerator": ["clocks.core=5 MHz", "units.tensor.count=6", "units.vector.count=6", "tiers.hbm.rate=2 GB/s"]}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("software", STACKS)
+def test_programs_run_equally_tick_by_tick(kind: str, software: str) -> None:
+    on = Machine.of("h100-sxm", software, sets=SMALL)
+    given = {"batch": [1, 3], "kv_len": [300, 700], "heads": 8, "kv_heads": 2, "head_dim": 64}
+    if kind == "attention_prefill":
+        given["q_len"] = [40, 200]
+    dims = complete(kind_of(kind), given)
+    mapper = KINDS[kind]
+    for group in mapper.programs(on, dims, "bf16", mapper.propose(on, dims, "bf16").best(1)):
+        check_against_reference(group)
+
+
+def check_against_reference(group: Programs) -> None:
+    bound = bind(group.template, group.values, group.rates, group.laws, group.cells).require()
+    outcome = run_many(bound)
+    for program in range(len(bound)):
+        slow = reference.run(bound, program)
+        assert (slow.end, slow.status) == (outcome.end[program], outcome.status[program])
+        assert slow.busy == outcome.busy[program].tolist()
+        assert slow.passes == outcome.passes[program].tolist()
+
+
+@pytest.mark.parametrize(
+    ("kind", "dims", "words"),
+    [
+        ("attention_decode", {"batch": 1, "kv_len": 64, "heads": 12, "kv_heads": 8}, "do not divide"),
+        ("attention_decode", {"batch": 1, "kv_len": 64, "q_len": 4, "heads": 8, "kv_heads": 8}, "attention_prefill"),
+        ("attention_prefill", {"batch": 1, "kv_len": 64, "q_len": 65, "heads": 8, "kv_heads": 8}, "counts the new tokens"),
+        ("attention_mixed", {"prefill_chunk": 0, "kv_prefill": 9, "n_decode": 0, "kv_decode": 9, "heads": 8, "kv_heads": 8},
+         "nothing to do"),
+    ],
+)  # fmt: skip
+def test_a_case_that_cannot_run_says_why_and_leaves_the_others(kind: str, dims: dict[str, int], words: str) -> None:
+    result = simulate(machine(), kind, {name: [value] for name, value in dims.items()} | {"head_dim": 128})
+    assert result.time_ps.tolist() == [-1]
+    assert words in str(result.error[0])
+
+
+def test_an_unknown_cache_dtype_is_refused() -> None:
+    with pytest.raises(InputError, match="fp9"):
+        decode(machine(), 1, 64, kv_dtype="fp9")
