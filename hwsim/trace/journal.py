@@ -15,7 +15,7 @@ import struct
 import zlib
 from pathlib import Path
 
-from hwsim.errors import bad
+from hwsim.errors import Fault, HwsimError, bad
 
 FOOTER = struct.Struct("<8sqI")  # magic, bytes of the record before it, their check sum
 HEADER = struct.Struct("<qq")  # address and length of the bytes that follow
@@ -30,7 +30,8 @@ class Journal:
     Use `Journal.create` to write and `Journal.of` to read what a killed run left.
     """
 
-    def __init__(self, descriptor: int, size: int, committed: int, waiting: list[Piece]) -> None:
+    def __init__(self, path: Path, descriptor: int, size: int, committed: int, waiting: list[Piece]) -> None:
+        self.path = path
         self.descriptor = descriptor
         self.size = size  # of the HDF5 file; a record on the disk stands behind it
         self.committed = committed
@@ -50,7 +51,7 @@ class Journal:
             os.close(descriptor)
             raise bad(str(path), "a file another run is writing", "a name of its own for each run") from None
         os.ftruncate(descriptor, 0)
-        return cls(descriptor, 0, NOTHING_COMMITTED, [])
+        return cls(path, descriptor, 0, NOTHING_COMMITTED, [])
 
     @classmethod
     def of(cls, path: Path) -> Journal:
@@ -64,8 +65,8 @@ class Journal:
             if magic == MAGIC and 0 <= start <= size:
                 record = os.pread(descriptor, length, start)
                 if zlib.crc32(record) == crc:
-                    return cls(descriptor, start, start, _pieces(record))
-        return cls(descriptor, size, size, [])
+                    return cls(path, descriptor, start, start, _pieces(record))
+        return cls(path, descriptor, size, size, [])
 
     def commit(self) -> None:
         """Put the waiting writes in their places, all or none whenever the process is killed."""
@@ -142,7 +143,12 @@ class Journal:
     def _put(self, data: bytes, at: int) -> None:
         view = memoryview(data)
         while view:
-            done = os.pwrite(self.descriptor, view, at)
+            try:
+                done = os.pwrite(self.descriptor, view, at)
+            except OSError as error:
+                reason = os.strerror(error.errno or 0).lower()
+                cure = "the rows committed until now are in it; free some space or write elsewhere"
+                raise HwsimError(str(Fault(str(self.path), reason, "room for the trace", cure))) from None
             view, at = view[done:], at + done
 
 

@@ -1,12 +1,13 @@
 """A run killed at any moment: every write to the disk cut short in turn, and what a reader finds then."""
 
+import errno
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hwsim.errors import InputError
+from hwsim.errors import HwsimError, InputError
 from hwsim.trace import TABLES, Writer, open_trace
 from hwsim.trace.columns import Column, Table
 from hwsim.trace.journal import Journal
@@ -123,3 +124,23 @@ def test_a_commit_that_was_not_put_in_place_is_read_from_its_record(
         found = Journal.of(tmp_path / "killed")
         assert found.read(11) == expected
         found.close()
+
+
+def test_a_full_disk_is_named_and_keeps_what_was_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TABLES, "steps", TABLE)
+    write, written = os.pwrite, []
+
+    def pwrite(descriptor: int, data: memoryview, at: int) -> int:
+        written.append(at)
+        if len(written) > 200:
+            raise OSError(errno.ENOSPC, "full")
+        return write(descriptor, data, at)
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    with pytest.raises(HwsimError) as caught, Writer(tmp_path / "run.h5", level="steps") as writer:
+        for _ in range(100):
+            writer.append("steps", {"tokens": np.arange(CHUNK), "start_ps": np.arange(CHUNK)})
+    part = tmp_path / "run.h5.part"
+    assert str(caught.value).startswith(f"{part}: got no space left on device, expected room for the trace; the rows")
+    assert 0 < open_trace(part).rows["steps"] < 100 * CHUNK
+    assert not (tmp_path / "run.h5").exists()
