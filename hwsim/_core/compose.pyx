@@ -17,9 +17,6 @@ cdef class Steps:
         Of its StepForm.
     """
 
-    cdef StepTable table
-    cdef object held
-
     def __init__(self, axes, const int64_t[::1] keys, const int64_t[::1] scales, const int64_t[::1] constants,
                  const int64_t[::1] parts):
         cdef const int64_t[::1] axis

@@ -22,9 +22,11 @@ import numpy as np
 
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t
+from hwsim._core.compose cimport Steps
 from hwsim._core.queues cimport link_tail, unlink
 from hwsim._core.scheduler cimport Scheduler
 from hwsim._core.serve_rows cimport FINISHED, INBOX, PREFILL, REFUSED, WAITING, ChunkRow, ReplicaRow, StepRow
+from hwsim._core.step_surface cimport StepSums, step_time
 from hwsim._core.surface cimport OUTSIDE, Kernel, MissingList, Surface, ask, compose, miss
 
 from hwsim._core import serve_types as types
@@ -40,7 +42,7 @@ cdef enum Stage:        # of the step being made
     NONE, PRICE, RECORD
 
 cdef enum Table:        # of missing samples (serve_types)
-    TOKEN_TIME, SEQ_TIME
+    TOKEN_TIME, SEQ_TIME, STEP = 5
 
 cdef int64_t NEVER = 0x7FFFFFFFFFFFFFFF
 cdef int64_t SLICE = 1 << 16    # events between two looks at signals
@@ -80,6 +82,7 @@ cdef class ServeRun(Scheduler):
     cdef const int64_t[::1] token_time, seq_time, pad_decode, pad_mixed
     cdef Surface prefill, decode, decode_mixed
     cdef Kernel kernel
+    cdef Steps steps                    # instead of the surfaces, or None
     cdef int64_t layers, step_gap, seq_gap, mixed_gap
     cdef int64_t[:, ::1] missing_rows
     cdef MissingList lacking
@@ -111,12 +114,15 @@ cdef class ServeRun(Scheduler):
         self.pad_decode, self.pad_mixed = costs.pad_decode, costs.pad_mixed
         self.layers, self.step_gap = costs.layers, costs.step_gap_ps
         self.seq_gap, self.mixed_gap = costs.seq_gap_ps, costs.mixed_gap_ps
-        point_at(&self.prefill, costs.prefill, types.PREFILL)
-        point_at(&self.decode, costs.decode, types.DECODE)
-        if costs.decode_mixed is None:
-            self.decode_mixed = self.decode
+        if costs.step is not None:
+            form = costs.step.form
+            self.steps = Steps(costs.step.axes, costs.step.keys, costs.step.scales, form.constants(), form.parts)
         else:
-            point_at(&self.decode_mixed, costs.decode_mixed, types.DECODE_MIXED)
+            point_at(&self.prefill, costs.prefill, types.PREFILL)
+            point_at(&self.decode, costs.decode, types.DECODE)
+            self.decode_mixed = self.decode
+            if costs.decode_mixed is not None:
+                point_at(&self.decode_mixed, costs.decode_mixed, types.DECODE_MIXED)
         self.kernel.one_kernel = costs.one_kernel
         self.kernel.fixed, self.kernel.item, self.kernel.tile = costs.fixed_ps, costs.item_ps, costs.tile_ps
         self.missing_rows = np.zeros((4 * self.max_seqs + 8, 3), np.int64)
@@ -324,7 +330,7 @@ cdef class ServeRun(Scheduler):
         head = self.seq_time[self.step.n_sched]
         if head < 0:
             miss(&self.lacking, SEQ_TIME, self.step.n_sched, 0)
-        attention = self.price_attention()
+        attention = self.price_step() if self.steps is not None else self.price_attention()
         if attention == OUTSIDE:
             return OUT_OF_TABLE
         if self.lacking.count:
@@ -335,6 +341,28 @@ cdef class ServeRun(Scheduler):
             dense + head + self.step.attention_ps + self.step_gap + self.seq_gap * self.step.n_sched
             + (self.mixed_gap if self.step.n_prefill else 0)))
         return GO
+
+    cdef int64_t price_step(self) noexcept nogil:
+        """Attention of the step as a whole, one layer."""
+        cdef StepSums sums
+        cdef int64_t cells[2]
+        cdef int64_t i, chunk, cached, time
+        sums.tokens = sums.squares = sums.behind = sums.reach = sums.widest = 0
+        for i in range(self.step.n_prefill):
+            chunk, cached = self.chunk[i].chunk, self.chunk[i].cached
+            sums.tokens += chunk
+            sums.squares += chunk * chunk
+            sums.behind += chunk * cached
+            sums.reach = max(sums.reach, chunk + cached)
+            sums.widest = max(sums.widest, chunk)
+        sums.decodes = self.step.n_decode
+        sums.tiles = self.step.sum_tiles
+        sums.longest = (self.step.longest + self.tile_tokens - 1) // self.tile_tokens
+        time = step_time(&self.steps.table, &sums, cells)
+        for i in range(2):
+            if cells[i] >= 0:
+                miss(&self.lacking, STEP, cells[i], 0)
+        return time
 
     cdef int64_t price_attention(self) noexcept nogil:
         """Attention of the step, one layer; OUTSIDE beyond a grid."""

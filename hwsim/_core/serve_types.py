@@ -6,6 +6,7 @@ Times are picoseconds (int64). -1 marks a cost that nobody has simulated yet and
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +28,8 @@ DONE, MISSING, BUFFER_FULL, PAUSED, STUCK, OUT_OF_TABLE = range(6)
 STATUS_NAMES = ("done", "missing", "buffer-full", "paused", "stuck", "out-of-table")
 
 # Tables a missing sample belongs to: rows of `missing` are (table, ix, iy); ix is the token or sequence count of the
-# one-dimensional tables and a grid index of the surfaces.
-TOKEN_TIME, SEQ_TIME, PREFILL, DECODE, DECODE_MIXED = range(5)
+# one-dimensional tables, a grid index of the surfaces, and the flat cell of the table of steps.
+TOKEN_TIME, SEQ_TIME, PREFILL, DECODE, DECODE_MIXED, STEP = range(6)
 
 INT64 = np.dtype(np.int64)
 STEP_COLUMNS = (
@@ -242,6 +243,38 @@ def _check_table(table: Ints, shape: tuple[int, ...], name: str) -> None:
         raise bad(name, f"{table.dtype} of shape {table.shape}", f"contiguous int64 of shape {shape}")
 
 
+class StepSums(NamedTuple):
+    """What the attention of a step is asked by: sums over its chunks and over the contexts it decodes."""
+
+    tokens: int  # new tokens of the chunks
+    squares: int  # of the new tokens of a chunk
+    behind: int  # new tokens x cached keys of a chunk
+    reach: int  # most cached keys and new tokens of a chunk
+    widest: int  # most new tokens of a chunk
+    decodes: int
+    tiles: int  # KV tiles of the decodes
+    longest: int  # KV tiles of the longest one
+
+
+class StepTimes(Protocol):
+    """Attention of whole steps, one layer (operators.compose): tables the core reads, an answer for the reference.
+
+    Attributes
+    ----------
+    axes, keys, scales, form
+        Grid, samples and closed form as `hwsim._core.compose.Steps` takes them; the arrays stay the same, samples are
+        added in place when a run returns MISSING with (STEP, cell, 0).
+    """
+
+    axes: tuple[Ints, ...]
+    keys: Ints
+    scales: Ints
+    form: Any
+
+    def time(self, sums: StepSums) -> int:
+        """Picoseconds of one layer."""
+
+
 @dataclass(frozen=True)
 class Costs:
     """Times of a step's parts; the tables are read again at every `run`, so missing entries are filled in place.
@@ -252,10 +285,10 @@ class Costs:
         All work of a step that depends on its (padded) token count alone, all layers.
     seq_time : int64[max_num_seqs + 1]
         Head and sampler, by scheduled requests.
-    prefill : Surface
-        (chunk, cached): attention of one chunk, one layer.
-    decode : Surface
-        (decodes, tiles a decode): attention of the decodes alone, one layer.
+    prefill : Surface, optional
+        (chunk, cached): attention of one chunk, one layer. Not needed with `step`.
+    decode : Surface, optional
+        (decodes, tiles a decode): attention of the decodes alone, one layer. Not needed with `step`.
     decode_mixed : Surface, optional
         The same for decodes that share a kernel with chunks; `decode` without.
     layers : int
@@ -269,12 +302,14 @@ class Costs:
     fixed_ps, item_ps, tile_ps : int
         What a kernel takes however small; more for one work item; more for each KV tile of it: no kernel is faster
         than its longest context (see `compose`).
+    step : StepTimes, optional
+        Attention of one layer of whole steps, asked by `StepSums`; then the surfaces are not asked.
     """
 
     token_time: Ints
     seq_time: Ints
-    prefill: Surface
-    decode: Surface
+    prefill: Surface | None
+    decode: Surface | None
     layers: int
     pad_decode: Ints | None = None
     pad_mixed: Ints | None = None
@@ -286,8 +321,11 @@ class Costs:
     fixed_ps: int = 0
     item_ps: int = 0
     tile_ps: int = 0
+    step: StepTimes | None = None
 
     def __post_init__(self) -> None:
+        if self.step is None and (self.prefill is None or self.decode is None):
+            raise bad("costs", "no attention", "surfaces of prefill and decode, or times of whole steps")
         size = len(self.token_time)
         _check_table(self.token_time, (size,), "costs.token_time")
         _check_table(self.seq_time, (len(self.seq_time),), "costs.seq_time")

@@ -11,6 +11,7 @@ number, sum and longest are those of the cell. All arithmetic is in integers, th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
@@ -259,6 +260,10 @@ class StepSurface:
         for part, index in self._parts(sums):
             time[index] += self._scaled(part)
         return time
+
+    def time(self, sums: Sequence[int]) -> int:
+        """Time of one step, ps, from its eight sums in the order of `Sums`."""
+        return int(self.ask(Sums(*(np.array([value], np.int64) for value in sums)))[0])
 
     def _parts(self, sums: Sums) -> list[tuple[Sums, Ints]]:
         """The chunks alone and the decodes alone, and the steps that have them."""

@@ -399,11 +399,13 @@ class Serving:
     def attend(self, batch: Batch) -> int:
         """Attention of one layer: the kernels of chunks and of decodes, as one kernel or one after the other."""
         costs = self.costs
+        tiles = [-(-context // self.rules.tile_tokens) for _, context in batch.decodes]
+        if costs.step is not None:
+            return costs.step.time(sums_of([(t, cached) for _, t, cached in batch.chunks], tiles))
         # Each part is what it takes beyond the fixed time of a kernel.
         chunks = sum(self._ask(types.PREFILL, t, cached, 1) - costs.fixed_ps for _, t, cached in batch.chunks)
         if not batch.decodes:
             return costs.fixed_ps + chunks
-        tiles = [-(-context // self.rules.tile_tokens) for _, context in batch.decodes]
         joined = bool(batch.chunks) and costs.one_kernel
         table = types.DECODE_MIXED if joined and costs.decode_mixed is not None else types.DECODE
         decodes = self._ask(table, len(tiles), sum(tiles), len(tiles)) - costs.fixed_ps
@@ -438,6 +440,20 @@ class Serving:
             for jy, weight_y in sides[1]:
                 total += self._sample(number, surface.value, (jx, jy)) * weight_x * weight_y
         return -(-total // area)
+
+
+def sums_of(chunks: list[tuple[int, int]], tiles: list[int]) -> types.StepSums:
+    """Sums of a step from its chunks (tokens, cached) and the KV tiles of its decodes."""
+    return types.StepSums(
+        tokens=sum(t for t, _ in chunks),
+        squares=sum(t * t for t, _ in chunks),
+        behind=sum(t * cached for t, cached in chunks),
+        reach=max((t + cached for t, cached in chunks), default=0),
+        widest=max((t for t, _ in chunks), default=0),
+        decodes=len(tiles),
+        tiles=sum(tiles),
+        longest=max(tiles, default=0),
+    )
 
 
 def replay(requests: types.Requests, rules: types.Rules, costs: types.Costs, fill: Fill | None = None) -> Outcome:

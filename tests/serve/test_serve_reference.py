@@ -6,7 +6,7 @@ from serve_cases import core, random_case, tables
 
 from hwsim.reference import serve as reference
 
-RUNS = 2000
+RUNS = 1000
 
 
 def same(core_rows: np.ndarray, reference_rows: np.ndarray, what: str) -> None:
