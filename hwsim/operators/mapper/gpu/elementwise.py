@@ -104,6 +104,15 @@ class Mapper:
     kind: str
     variant: str = ""
 
+    def refuse(self, machine: Machine, dims: Mapping[str, np.ndarray], dtype: str) -> list[str | None]:
+        """Cases whose rows are more than the memory of the device."""
+        each = max((stream.reads + stream.writes) * SIXTEENTH_BYTES[dtype] / 16 for stream in self.streams)
+        need = dims["rows"].astype(np.float64) * dims["cols"] * each
+        return [
+            f"needs {size / 1e9:.4g} GB, {machine.accelerator} has {machine.hbm / 1e9:.4g} GB" if size > machine.hbm else None
+            for size in need.tolist()
+        ]
+
     def propose(self, machine: Machine, dims: Mapping[str, np.ndarray], dtype: str) -> Candidates:
         """One candidate a case: there is one way to stream."""
         case = np.arange(len(dims["rows"]))
