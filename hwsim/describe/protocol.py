@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from hwsim.describe.block import Block, Description
-from hwsim.describe.quantity import Count, Seconds
+from hwsim.describe.quantity import Count, Natural, Seconds
 
 
 class Copies(Block):
@@ -32,5 +32,7 @@ class Protocol(Description):
 
     copies: dict[str, Copies] = Field(description="by software (its id without the version); `default` for the others")
     gap: Seconds = Field(description="gap of one replay, shared by its copies")
+    warmups: Natural = Field(0, description="replays before the timed ones, as long a load as they are")
+    replays: Count = Field(1, description="replays timed")
     warm: Warm
     sustained: bool = Field(description="the device is under load long enough for its power limit to act")

@@ -39,7 +39,7 @@ class Timing:
     warm_weights, warm_activations, warm_kv : bool
         What the L2 holds at the start, as far as it fits.
     sustained : bool
-        Under load for long enough that the power limit acts.
+        Under load for long enough that the power limit acts; else for `warmups` + `replays` replays.
     """
 
     gap_ps: int
@@ -49,6 +49,8 @@ class Timing:
     warm_activations: bool
     warm_kv: bool
     sustained: bool
+    warmups: int = 0
+    replays: int = 1
 
     def copies(self, weight_bytes: np.ndarray) -> np.ndarray:
         """Operators in one replay, int64, for weights of so many bytes."""
@@ -86,6 +88,8 @@ class Machine:
         Share, in 1/1024, of a tile's epilogue that the next tile does not hide.
     alone_1024 : int
         Slow-down, in 1/1024, of a tile below 128 x 256 that is alone on its core.
+    sustained_1024, patience_ps : int
+        Share, in 1/1024, of the tensor rate that is left under long load, and the load it takes until then.
     multicast : bool
         Neighbour tiles share one read of an operand.
     physics, kernels, power, chip, collectives : descriptions
@@ -121,6 +125,8 @@ class Machine:
     grain: int
     exposed_1024: int
     alone_1024: int
+    sustained_1024: int
+    patience_ps: int
     multicast: bool
     timing: Timing
     key: str
@@ -212,6 +218,8 @@ def resolve(chip: Any, stack: Any, how: Any) -> Machine:
         l2=floor(tiers.l2.capacity * tiers.l2.usable),
         l2_rate=per_cycle(service["l2"].rate / clock),
         exposed_1024=floor(generation.timing.epilogue_exposed * 1024),
+        sustained_1024=floor(1024 * generation.tensor.sustained),
+        patience_ps=floor(generation.timing.patience * 10**12),
         alone_1024=floor(1024 / generation.tensor.alone),
         multicast=generation.multicast,
         hbm=int(tiers.hbm.capacity),
@@ -240,4 +248,6 @@ def _timing(how: Any, stack: Any, chip: Any) -> Timing:
         warm_activations=how.warm.activations,
         warm_kv=how.warm.kv,
         sustained=how.sustained,
+        warmups=how.warmups,
+        replays=how.replays,
     )

@@ -59,8 +59,8 @@ def test_more_of_a_resource_is_never_slower_on_the_same_programs(chip: str, what
     chosen = gemm.propose(machine, dims, "bf16").best(2)
     better = MORE[what](machine)
     before, after = machine.ps(run(machine, dims, chosen).end), better.ps(run(better, dims, chosen).end)
-    # Times of the description are rounded up to whole cycles; order at the shared L2 is worth less than 0.1 %.
-    assert (after <= before + np.maximum(2000, before // 1000)).all(), what
+    # Times of the description are rounded up to whole cycles; order at the shared L2 is worth less than 0.2 %.
+    assert (after <= before + np.maximum(2000, before // 500)).all(), what
 
 
 @pytest.mark.parametrize("chip", CHIPS)

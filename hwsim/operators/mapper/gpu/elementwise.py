@@ -109,7 +109,9 @@ class Mapper:
         each = max((stream.reads + stream.writes) * SIXTEENTH_BYTES[dtype] / 16 for stream in self.streams)
         need = dims["rows"].astype(np.float64) * dims["cols"] * each
         return [
-            f"needs {size / 1e9:.4g} GB, {machine.accelerator} has {machine.hbm / 1e9:.4g} GB" if size > machine.hbm else None
+            f"needs {size / 1e9:.4g} GB, {machine.accelerator} has {machine.hbm / 1e9:.4g} GB"
+            if size > machine.hbm
+            else None
             for size in need.tolist()
         ]
 
