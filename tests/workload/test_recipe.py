@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hwsim import describe
+from hwsim.describe import library
 from hwsim.describe.recipe import Recipe
 from hwsim.errors import InputError
 from hwsim.workload import RequestTable, azure, load
@@ -160,7 +161,7 @@ def test_a_recipe_without_sessions_shares_nothing(tmp_path: Path) -> None:
 
 
 def test_a_recipe_file_and_its_name_give_the_same_requests(tmp_path: Path) -> None:
-    path = describe.library.root() / "recipes" / "azure-code.yaml"
+    path = library.root() / "recipes" / "azure-code.yaml"
     assert digest(load(path, requests=99)) == digest(load("azure-code", requests=99))
     scaled = load("azure-code", requests=99, rate_scale="2")
     assert scaled.arrival_ps.tolist() == [
