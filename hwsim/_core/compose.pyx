@@ -31,7 +31,7 @@ cdef class Steps:
         memcpy(&self.table.form, &constants[0], sizeof(StepForm))
         self.table.keys, self.table.scales, self.table.parts = &keys[0], &scales[0], &parts[0]
         self.table.bits = int(len(keys)).bit_length() - 1
-        self.table.most_tokens = parts.shape[0] - 1
+        self.table.most_rounds = parts.shape[0] // 129 - 1
         self.held = (held, keys, scales, parts)
 
     def ask(self, const int64_t[:, ::1] sums):

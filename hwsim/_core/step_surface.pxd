@@ -12,6 +12,7 @@ cdef enum:
     HALF_TILE = 64
     SCALE = 16
     MOST_WAVES = 4
+    MOST_PARTS = 128
 
 cdef struct StepSums:
     int64_t tokens      # chunks: sum of new tokens
@@ -56,8 +57,8 @@ cdef struct StepTable:
     const int64_t *scales       # [1 << bits]
     int64_t bits
     StepForm form
-    const int64_t *parts        # [most_tokens + 1]
-    int64_t most_tokens
+    const int64_t *parts        # [rounds of query tiles, 129]: StepForm.parts
+    int64_t most_rounds
 
 
 cdef inline int64_t larger(int64_t a, int64_t b) noexcept nogil:
@@ -87,22 +88,33 @@ cdef inline int64_t nearest(const int64_t *grid, int64_t size, int64_t num, int6
     return low
 
 
-cdef inline int64_t kind_of(const StepTable *t, int64_t tokens, int64_t chunks) noexcept nogil:
+cdef inline int64_t allowed(const StepTable *t, int64_t widest, int64_t longest) noexcept nogil:
+    """Parts that the rule allows decodes beside a chunk of `widest` tokens; blocks of the longest sequence."""
+    return t.parts[smaller(ceil_div(widest, t.form.rows), t.most_rounds) * (MOST_PARTS + 1) + smaller(longest, MOST_PARTS)]
+
+
+cdef inline int64_t deepest(const StepSums *s) noexcept nogil:
+    """Blocks of the longest sequence of a step, decoding or not."""
+    return larger(s.longest, ceil_div(s.reach, 2 * HALF_TILE))
+
+
+cdef inline int64_t kind_of(const StepTable *t, int64_t tokens, int64_t chunks, int64_t longest) noexcept nogil:
     """Waves of query tiles, and parts they leave to decodes: what a sample must share with the step."""
     cdef int64_t each = ceil_div(tokens, chunks)
     cdef int64_t waves = ceil_div(ceil_div(each, t.form.rows) * chunks * t.form.items, t.form.cores)
-    return smaller(waves, MOST_WAVES) * 1000 + t.parts[smaller(each, t.most_tokens)]
+    return smaller(waves, MOST_WAVES) * 1000 + allowed(t, each, longest)
 
 
-cdef inline int64_t same_class(const StepTable *t, int64_t index, int64_t tokens, int64_t chunks) noexcept nogil:
+cdef inline int64_t same_class(const StepTable *t, int64_t index, int64_t tokens, int64_t chunks,
+                               int64_t longest) noexcept nogil:
     """A grid point of tokens, moved to a neighbour of the step's own kind if it has one."""
-    cdef int64_t wanted = kind_of(t, tokens, chunks), place, other
-    if kind_of(t, t.axis[1][index], chunks) == wanted:
+    cdef int64_t wanted = kind_of(t, tokens, chunks, longest), place, other
+    if kind_of(t, t.axis[1][index], chunks, longest) == wanted:
         return index
     for place in range(6):
         other = index + (1 + place // 2) * (1 if place % 2 == 0 else -1)
         other = smaller(larger(other, 1), t.size[1] - 1)
-        if kind_of(t, t.axis[1][other], chunks) == wanted:
+        if kind_of(t, t.axis[1][other], chunks, longest) == wanted:
             return other
     return index
 
@@ -116,7 +128,7 @@ cdef inline int64_t cell_of(const StepTable *t, const StepSums *s) noexcept nogi
     if s.tokens > 0:
         place[0] = nearest(t.axis[0], t.size[0], s.tokens, larger(s.widest, 1))
         place[1] = larger(nearest(t.axis[1], t.size[1], s.tokens, 1), 1)
-        place[1] = same_class(t, place[1], s.tokens, t.axis[0][place[0]])
+        place[1] = same_class(t, place[1], s.tokens, t.axis[0][place[0]], deepest(s))
         if s.behind >= HALF_TILE * s.tokens:
             place[2] = larger(nearest(t.axis[2], t.size[2], s.behind // s.tokens, 1), 1)
     if s.decodes > 0:
@@ -139,7 +151,7 @@ cdef inline int64_t mixed_form(const StepTable *t, const StepSums *s, int64_t wo
     cdef int64_t decodes = f.mixed_item * s.decodes + f.mixed_tile * s.tiles, total, parts, longest
     cdef int64_t blocks = (s.behind + s.squares) // (f.rows * 2 * HALF_TILE) + s.tiles
     cdef int64_t each = larger(ceil_div(11 * blocks * f.items, 10 * f.cores), 1)
-    parts = smaller(t.parts[smaller(s.widest, t.most_tokens)], ceil_div(s.longest, each))
+    parts = smaller(allowed(t, s.widest, deepest(s)), ceil_div(s.longest, each))
     longest = f.mixed_once + f.mixed_step * ceil_div(s.longest, larger(parts, 1))
     if f.heads_first:
         total = work + larger(decodes // f.group, memory) + decodes - decodes // f.group

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from hwsim.errors import bad
 from hwsim.operators.batch import Step, simulate_steps
 from hwsim.operators.machine import Machine
-from hwsim.operators.step_form import StepForm
+from hwsim.operators.step_form import StepForm, deepest
 
 Ints = NDArray[np.int64]
 CAPACITY_BITS = 18  # of the hash table: a replay of 20,000 requests meets some thousand cells
@@ -188,7 +188,7 @@ class StepSurface:
         several, tokens, cached, decodes, mean, spread = self.axes
         chunks = np.where(sums.tokens > 0, nearest(several, sums.tokens, np.maximum(sums.widest, 1)), 0)
         chunk = np.where(sums.tokens > 0, np.maximum(nearest(tokens, sums.tokens), 1), 0)
-        chunk = np.where(sums.tokens > 0, self.form.same_class(tokens, chunk, sums.tokens, several[chunks]), 0)
+        chunk = np.where(sums.tokens > 0, self.form.same_class(tokens, chunk, sums.tokens, several[chunks], deepest(sums)), 0)
         some = np.maximum(sums.tokens, 1)
         before = np.where(sums.behind < TILE // 2 * some, 0, np.maximum(nearest(cached, sums.behind // some), 1))
         number = np.where(sums.decodes > 0, np.maximum(nearest(decodes, sums.decodes), 1), 0)

@@ -26,7 +26,7 @@ Ints = NDArray[np.int64]
 TILE = 128
 NANO = 1024  # work is counted in 1/1024 ns
 MOST_WAVES = 4  # of query tiles that are told apart
-LONG = 1 << 20  # blocks of a sequence that no rule is limited by
+CAPS = np.arange(129)  # blocks of the longest sequence; no rule allows more parts than 128
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class StepForm:
     decode_item, decode_tile, decode_once, decode_step : the same in the decode kernel
     tile_bytes : time of a tile's bytes
     group, kv_heads, cores, rows, items : query heads of a KV head, ..., rows and items of a query tile
-    parts : int64[most_tokens + 1], parts the rule allows beside a chunk of so many tokens
+    parts : int64[rounds of query tiles x len(CAPS)], parts the rule allows beside a chunk of so many, by the blocks of
+        the longest sequence
     """
 
     one_kernel: bool
@@ -100,10 +101,9 @@ class StepForm:
         moved = 2 * kv_heads * head_dim * 2 + tile_bytes // TILE
         moved += 4 * heads * head_dim if prefill.rotary else 0
         combines = decode.splits.combine == "bound"
-        blocks = -(-np.arange(most_tokens + 1, dtype=np.int64) // rows)
-        parts = wave_efficient(
-            np.maximum(blocks, 1) * items, device.cores, np.full_like(blocks, LONG), decode.splits.most
-        )
+        rounds = np.arange(-(-most_tokens // rows) + 1, dtype=np.int64)
+        grid, blocks = (axis.ravel() for axis in np.meshgrid(np.maximum(rounds, 1) * items, CAPS, indexing="ij"))
+        parts = wave_efficient(grid, device.cores, blocks, decode.splits.most)
         return StepForm(
             one_kernel=device.library.mixed.kernels == "one",
             heads_first=device.library.mixed.order == "heads",
@@ -136,13 +136,18 @@ class StepForm:
         """All but `parts` in the order of the fields, as the core reads them."""
         return np.array([int(getattr(self, entry.name)) for entry in fields(self) if entry.name != "parts"], np.int64)
 
-    def same_class(self, grid: Ints, index: Ints, tokens: Ints, chunks: Ints) -> Ints:
+    def allowed(self, widest: Ints, longest: Ints) -> Ints:
+        """Parts that the rule allows decodes beside a chunk of `widest` tokens, the longest sequence having so many blocks."""
+        last = len(self.parts) // len(CAPS) - 1
+        return self.parts[np.minimum(-(-widest // self.rows), last) * len(CAPS) + np.minimum(longest, len(CAPS) - 1)]
+
+    def same_class(self, grid: Ints, index: Ints, tokens: Ints, chunks: Ints, longest: Ints) -> Ints:
         """Grid points moved to a neighbour, so that query tiles make as many waves and leave decodes as many parts."""
 
         def kind(asked: Ints) -> Ints:
             each = -(-asked // chunks)
             waves = np.minimum(-(-(-(-each // self.rows) * chunks * self.items) // self.cores), MOST_WAVES)
-            return waves * 1000 + self.parts[np.minimum(each, len(self.parts) - 1)]
+            return waves * 1000 + self.allowed(each, longest)
 
         wanted = kind(tokens)
         for shift in (1, -1, 2, -2, 3, -3):
@@ -172,7 +177,7 @@ class StepForm:
         decodes = self.mixed_item * sums.decodes + self.mixed_tile * sums.tiles
         blocks = (sums.behind + sums.squares) // (self.rows * TILE) + sums.tiles
         each = np.maximum(-(-11 * blocks * self.items // (10 * self.cores)), 1)
-        parts = np.minimum(self.parts[np.minimum(sums.widest, len(self.parts) - 1)], -(-sums.longest // each))
+        parts = np.minimum(self.allowed(sums.widest, deepest(sums)), -(-sums.longest // each))
         longest = self.mixed_once + self.mixed_step * -(-sums.longest // np.maximum(parts, 1))
         if self.heads_first:  # the first query head of a KV head waits for HBM, the others find its keys in the L2
             total = work + np.maximum(decodes // self.group, memory) + decodes - decodes // self.group
@@ -182,6 +187,11 @@ class StepForm:
 
 
 START = 3000  # ns beside the launch until the first item is under way and after the last
+
+
+def deepest(sums: Sums) -> Ints:
+    """Blocks of the longest sequence of a step, decoding or not."""
+    return np.maximum(sums.longest, -(-sums.reach // TILE))
 
 
 def _longer(a: Any, b: Any) -> Any:
