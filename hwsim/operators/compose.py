@@ -188,7 +188,9 @@ class StepSurface:
         several, tokens, cached, decodes, mean, spread = self.axes
         chunks = np.where(sums.tokens > 0, nearest(several, sums.tokens, np.maximum(sums.widest, 1)), 0)
         chunk = np.where(sums.tokens > 0, np.maximum(nearest(tokens, sums.tokens), 1), 0)
-        chunk = np.where(sums.tokens > 0, self.form.same_class(tokens, chunk, sums.tokens, several[chunks], deepest(sums)), 0)
+        chunk = np.where(
+            sums.tokens > 0, self.form.same_class(tokens, chunk, sums.tokens, several[chunks], deepest(sums)), 0
+        )
         some = np.maximum(sums.tokens, 1)
         before = np.where(sums.behind < TILE // 2 * some, 0, np.maximum(nearest(cached, sums.behind // some), 1))
         number = np.where(sums.decodes > 0, np.maximum(nearest(decodes, sums.decodes), 1), 0)

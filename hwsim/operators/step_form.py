@@ -103,7 +103,8 @@ class StepForm:
         combines = decode.splits.combine == "bound"
         rounds = np.arange(-(-most_tokens // rows) + 1, dtype=np.int64)
         grid, blocks = (axis.ravel() for axis in np.meshgrid(np.maximum(rounds, 1) * items, CAPS, indexing="ij"))
-        parts = wave_efficient(grid, device.cores, blocks, decode.splits.most)
+        parts = wave_efficient(grid, device.cores, blocks, decode.splits.most, every=True)
+        parts[blocks <= 4] = 1
         return StepForm(
             one_kernel=device.library.mixed.kernels == "one",
             heads_first=device.library.mixed.order == "heads",

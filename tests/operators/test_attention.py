@@ -131,17 +131,19 @@ def test_ideal_software_is_never_slower_than_a_librarys_own_splits() -> None:
 def test_the_split_rule_is_flash_attentions_loop() -> None:
     rng = np.random.default_rng(1)
     items, blocks = rng.integers(1, 300, 200), rng.integers(1, 400, 200)
-    found = wave_efficient(items, 216, blocks, 128)
-    assert found.tolist() == [split_by_loop(int(i), 216, int(b), 128) for i, b in zip(items, blocks, strict=True)]
+    for every in (False, True):
+        found = wave_efficient(items, 216, blocks, 128, every)
+        loops = [split_by_loop(int(i), 216, int(b), 128, every) for i, b in zip(items, blocks, strict=True)]
+        assert found.tolist() == loops
 
 
-def split_by_loop(items: int, slots: int, blocks: int, most: int) -> int:
-    """FlashAttention's heuristic in exact fractions."""
+def split_by_loop(items: int, slots: int, blocks: int, most: int, every: bool) -> int:
+    """FlashAttention's heuristic in exact fractions; version 3 weighs every split, version 2 those that shorten parts."""
     if Fraction(items) >= Fraction(8, 10) * slots:
         return 1
     efficiency: dict[int, Fraction] = {}
     for split in range(1, min(most, slots, blocks) + 1):
-        if split == 1 or -(-blocks // split) != -(-blocks // (split - 1)):
+        if every or split == 1 or -(-blocks // split) != -(-blocks // (split - 1)):
             waves = Fraction(items * split, slots)
             efficiency[split] = waves / -(-waves.numerator // waves.denominator)
     best = max(efficiency.values())

@@ -50,16 +50,19 @@ def ceil_div(a: np.ndarray, b: np.ndarray | int) -> np.ndarray:
     return -(-a // b)
 
 
-def wave_efficient(items: np.ndarray, slots: int, blocks: np.ndarray, max_splits: int) -> np.ndarray:
+def wave_efficient(
+    items: np.ndarray, slots: int, blocks: np.ndarray, max_splits: int, every: bool = False
+) -> np.ndarray:
     """Smallest split whose waves are at least 85 % as full as those of the best split; 1 if 80 % of slots are full.
 
-    FlashAttention's rule. Waves of split s are items s / (slots waves) full; compared as exact integer products.
+    FlashAttention's rule. Waves of split s are items s / (slots waves) full; compared as exact integer products. Version
+    2 looks at splits whose parts are shorter than those of the split before, version 3 at `every` one.
     """
     split = np.arange(1, max_splits + 1)
     waves = ceil_div(items[:, None] * split, slots)
     cap = np.minimum(np.minimum(blocks, slots), max_splits)[:, None]
     useful = ceil_div(blocks[:, None], split) != ceil_div(blocks[:, None], np.maximum(split - 1, 1))
-    useful = (split <= cap) & (useful | (split == 1))
+    useful = (split <= cap) & (useful | (split == 1) | every)
     best = np.where(useful, split / waves, 0.0).argmax(axis=1)
     good = useful & (100 * split * waves[np.arange(len(items)), best][:, None] >= 85 * split[best][:, None] * waves)
     return np.where(items * 10 >= 8 * slots, 1, good.argmax(axis=1) + 1)
@@ -79,7 +82,7 @@ def _fa2(grid: Grid, rule: Rule) -> Splits:
 def _fa3(grid: Grid, rule: Rule) -> Splits:
     """A static bound as if for one sequence, then on the device at most so many parts that 1.1 of a wave is filled."""
     blocks = ceil_div(grid.longest, BLOCK)
-    static = wave_efficient(grid.tiles, grid.cores * rule.slots_per_unit, blocks, rule.most)
+    static = wave_efficient(grid.tiles, grid.cores * rule.slots_per_unit, blocks, rule.most, every=True)
     static = np.where((blocks <= 4) | (grid.batch > 992), 1, static)
     return Splits(static, np.maximum(ceil_div(grid.blocks * 11, grid.cores * 10), 1))
 
