@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from hwsim.describe.block import Block, Description, Reference
+from hwsim.describe.classes import OfClass
 from hwsim.describe.generation import Generation
 from hwsim.describe.link import Link
 from hwsim.describe.memory import Memory
@@ -64,16 +65,6 @@ class Sram(Block):
     port: BytesPerCycle = Field(description="bytes per cycle into ONE unit from the tier behind it")
 
 
-class L2(Block):
-    """Cache of the device in front of its memory."""
-
-    capacity: Bytes = Field(description="bytes of the device")
-    usable: Ratio = Field(
-        description="share of the capacity one copy of the data can fill (partitions duplicate lines)"
-    )
-    rate: BytesPerCycle = Field(description="bytes per cycle the cache can give, PER unit (times the number of units)")
-
-
 class Hbm(Block):
     """Memory of the device: stacks or chips of one memory description."""
 
@@ -86,10 +77,9 @@ class Hbm(Block):
 
 
 class Tiers(Block):
-    """Where bytes can be, from near to far."""
+    """Where bytes can be, in every class."""
 
     sram: Sram
-    l2: L2
     hbm: Hbm
 
 
@@ -98,8 +88,8 @@ class ScaleUp(Block):
 
     link: Annotated[Link, Reference("link")]
     count: Count = Field(description="links of ONE device")
-    topology: Literal["switch", "pcie"] = Field(
-        description="switch: any pair at full rate; pcie: through the host's root"
+    topology: Literal["switch", "pcie", "torus"] = Field(
+        description="switch: any pair at full rate; pcie: through the host's root; torus: neighbours alone"
     )
     devices: Count = Field(description="devices of the largest system")
 
@@ -129,12 +119,12 @@ class Power(Block):
     exponent: Factor = Field(description="dynamic energy falls with the clock to this power")
 
 
-class Accelerator(Description):
-    """One device."""
+class Accelerator(OfClass, Description):
+    """One device: what accelerators of all classes have (`hwsim.describe.classes`)."""
 
     kind: ClassVar[str] = "accelerator"
 
-    class_: Literal["gpu"] = Field(alias="class", description="which mapper writes its programs")
+    class_: str = Field(alias="class", description="which mapper writes its programs")
     generation: Annotated[Generation, Reference("generation")]
     clocks: Clocks
     units: Units

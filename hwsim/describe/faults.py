@@ -92,14 +92,14 @@ def _at(tree: Tree, path: Path, got: str, expected: str, cure: str = "", key: bo
 
 
 def _unknown(tree: Tree, loc: Path, cls: type[Description]) -> Fault:
-    block = block_at(cls, loc[:-1])
+    block = block_at(cls, loc[:-1], tree)
     known = field_names(block) if block else []
     cure = _did_you_mean(str(loc[-1]), known)
     return _at(tree, loc, f"unknown field '{loc[-1]}'", f"one of {', '.join(known)}", cure, key=True)
 
 
 def _missing(tree: Tree, loc: Path, cls: type[Description]) -> Fault:
-    block = block_at(cls, loc[:-1])
+    block = block_at(cls, loc[:-1], tree)
     field = next((f for name, f in block.model_fields.items() if (f.alias or name) == loc[-1]), None) if block else None
     meaning = f" ({field.description})" if field and field.description else ""
     mark = tree.mark(loc[:-1])

@@ -9,7 +9,8 @@ from importlib import import_module
 
 from hwsim.describe import library
 from hwsim.describe.block import Block, Description, Reference
-from hwsim.describe.tree import Path
+from hwsim.describe.classes import OfClass, narrowed
+from hwsim.describe.tree import Path, Tree
 
 
 @cache
@@ -28,6 +29,8 @@ def references(kind: str) -> dict[Path, str]:
 
 
 def _references(block: type[Block], at: Path) -> Iterator[tuple[Path, str]]:
+    for each in block.subclasses().values() if issubclass(block, OfClass) else ():
+        yield from _references(each, at)
     for name, field in block.model_fields.items():
         path = (*at, field.alias or name)
         kinds = [item.kind for item in field.metadata if isinstance(item, Reference)]
@@ -55,11 +58,14 @@ def field_names(block: type[Block]) -> list[str]:
     return [field.alias or name for name, field in block.model_fields.items()]
 
 
-def block_at(cls: type[Block], path: Path) -> type[Block] | None:
+def block_at(cls: type[Block], path: Path, tree: Tree) -> type[Block] | None:
     """Class of the block at a path of a description, or None where there is no block."""
-    found: object = cls
-    for step in path:
-        found = inside(found, step)
+    found = narrowed(cls, tree.value)
+    for depth, step in enumerate(path, 1):
+        try:
+            found = narrowed(inside(found, step), tree.at(path[:depth]))
+        except KeyError:
+            return None
     return found if isinstance(found, type) and issubclass(found, Block) else None
 
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from hwsim.describe import faults, library
 from hwsim.describe.block import Description
+from hwsim.describe.classes import narrowed
 from hwsim.describe.kinds import class_of, inside
 from hwsim.describe.library import a
 from hwsim.describe.plain import from_plain
@@ -128,6 +129,7 @@ def build(kind: str, tree: Tree) -> Description:
 
 def _validated(value: Any, annotation: object) -> Any:
     """Copy of a value without the sources stated in mappings that are no blocks: the marks have them."""
+    annotation = narrowed(annotation, value)
     if isinstance(value, list):
         return [_validated(item, inside(annotation, index)) for index, item in enumerate(value)]
     if not isinstance(value, dict):

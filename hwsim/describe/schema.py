@@ -7,6 +7,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from hwsim.describe.classes import OfClass
 from hwsim.describe.kinds import class_of
 from hwsim.describe.quantity import SOURCE_SCHEMA
 
@@ -16,6 +17,8 @@ class _FileSchema(GenerateJsonSchema):
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         made = super().model_schema(schema)
+        for each in schema["cls"].subclasses().values() if issubclass(schema["cls"], OfClass) else ():
+            _join(made["properties"], self.model_schema(_model(each.__pydantic_core_schema__))["properties"])
         if "properties" in made:
             made["properties"]["extends"] = {"type": "string", "description": "name of a description of the same kind"}
         return made
@@ -26,6 +29,21 @@ class _FileSchema(GenerateJsonSchema):
             made["propertyNames"]["enum"] += [key for key in SOURCE_SCHEMA if key not in made["propertyNames"]["enum"]]
         made["properties"] = dict(SOURCE_SCHEMA)
         return made
+
+
+def _model(schema: Any) -> Any:
+    """The model schema inside what validates it."""
+    while schema["type"] != "model":
+        schema = schema["schema"]
+    return schema
+
+
+def _join(into: dict[str, Any], other: dict[str, Any]) -> None:
+    """Fields of another class: a field that differs may be as in either."""
+    for name, field in other.items():
+        known = into.setdefault(name, field)
+        if known != field and field not in known.get("anyOf", []):
+            into[name] = {"anyOf": [*known.get("anyOf", [known]), field]}
 
 
 def json_schema(kind: str) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import core_schema
 
-from hwsim.describe.attention import Attention
 from hwsim.describe.block import Block, Description, Reference
+from hwsim.describe.classes import OfClass
 from hwsim.describe.collectives import Collectives
 from hwsim.describe.quantity import Count, Dtype, Factor, Ratio, Seconds, refuse
 
@@ -72,12 +72,10 @@ class Elementwise(Block):
     sampler: Seconds | None = Field(None, description="start of all kernels of the sampler; none = as one kernel")
 
 
-class Kernels(Block):
-    """Kernels for the chips of one generation."""
+class Kernels(OfClass):
+    """Kernels for the chips of one generation; which there are depends on the class (`hwsim.describe.classes`)."""
 
-    gemm: Gemm
-    attention: Attention
-    elementwise: Elementwise
+    class_: str = Field("gpu", alias="class", description="class of the accelerators")
 
 
 class Scheduler(Block):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
+from hwsim.describe import gpu
 from hwsim.describe.accelerator import Accelerator
 from hwsim.describe.link import Link
 from hwsim.units import ceil_fraction
@@ -108,14 +109,16 @@ def laws(accelerator: Accelerator, pattern: Pattern = "sequential") -> dict[str,
     out, up = link_law(scale_up.link, scale_up.count), link_law(links.host.link, 1)
     found = {
         "sram": (tiers.sram.port * clock, Fraction(0)),
-        "l2": (tiers.l2.rate * units * clock, accelerator.generation.timing.l2_latency),
         "hbm": (tiers.hbm.rate * tiers.hbm.efficiency, tiers.hbm.latency),
         "link": (out.rate, out.latency),
         "host": (up.rate, up.latency),
     }
+    if isinstance(accelerator, gpu.Accelerator):
+        found["l2"] = (accelerator.tiers.l2.rate * units * clock, accelerator.generation.timing.l2_latency)
     made = {
-        tier: ServiceLaw(tier, "sequential", rate, latency, *_told(accelerator, *_DECIDES[tier]))
-        for tier, (rate, latency) in found.items()
+        tier: ServiceLaw(tier, "sequential", *found[tier], *_told(accelerator, *_DECIDES[tier]))
+        for tier in TIERS
+        if tier in found
     }
     if pattern == "sequential":
         return made

@@ -14,10 +14,10 @@ import numpy as np
 from hwsim._core.bounds import BOUND_INDEX
 from hwsim.errors import bad
 from hwsim.operators.account import Runs, dynamic_energy
-from hwsim.operators.machine import Machine
 from hwsim.operators.mapper.gpu.attention_batch import Chunks, Heads, Lengths
 from hwsim.operators.mapper.gpu.attention_library import Device
 from hwsim.operators.mapper.gpu.attention_mixed import programs_of
+from hwsim.operators.mapper.gpu.machine import Machine
 from hwsim.operators.operator import DTYPES
 from hwsim.operators.simulate import OpResult
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from hwsim.errors import bad
 from hwsim.operators.batch import Step, simulate_steps
-from hwsim.operators.machine import Machine
+from hwsim.operators.mapper.gpu.machine import Machine
 from hwsim.operators.step_form import StepForm, deepest
 
 Ints = NDArray[np.int64]

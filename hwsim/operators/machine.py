@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from importlib import import_module
 from math import floor
 from typing import Any
 
@@ -17,11 +18,18 @@ import numpy as np
 
 from hwsim.describe import load
 from hwsim.errors import bad
-from hwsim.memory.law import laws
+from hwsim.memory.law import ServiceLaw, laws
 from hwsim.units import cycles_ceil
 
 DENOMINATOR = 256  # of rates per cycle: at most 0.01 % below the described rate of any chip
 KILO = 1000  # clocks are rounded down to whole kHz, which keeps picoseconds of long runs inside int64
+
+
+# Class of accelerators -> module with the Machine of its mappers.
+MACHINES: Mapping[str, str] = {
+    "gpu": "hwsim.operators.mapper.gpu.machine",
+    "systolic": "hwsim.operators.mapper.systolic.machine",
+}
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Machine:
-    """What one device offers to a mapper.
+    """What one device offers to a mapper; the class's own machine (`MACHINES`) adds what only its mappers know.
 
     Attributes
     ----------
@@ -70,28 +78,19 @@ class Machine:
     clock : int
         Core clock in Hz, whole kHz; one tick of a program is one cycle of it.
     cores : int
-        Units of the device (SMs of a GPU).
+        Units of the device (SMs of a GPU, cores of a TPU).
     tensor : mapping of str to Fraction
         Sustained FLOP per cycle of one core, by dtype; a dtype that is not there cannot run.
     vector, special : Fraction
         fp32 FLOP, and special functions, per cycle of one core.
-    sram, l2, hbm : int
-        Bytes: a program can have of one core, usable of the L2, of the device.
-    port, l2_rate, hbm_rate : Fraction
-        Sustained bytes per cycle: into one core, out of the whole L2, of the device's memory.
+    sram, hbm : int
+        Bytes: a program can have of one core, of the device.
+    port, hbm_rate : Fraction
+        Sustained bytes per cycle: into one core, of the device's memory.
     hbm_peak : Fraction
         Published bytes per cycle of the device's memory.
-    l2_latency, hbm_latency, launch, wave, barrier, grain : int
-        Cycles: first byte of L2 and memory; start and drain of a kernel; fill and drain of a wave of tiles; barrier of
-        a split; the grain of how memory-bound cores drift apart.
-    exposed_1024 : int
-        Share, in 1/1024, of a tile's epilogue that the next tile does not hide.
-    alone_1024 : int
-        Slow-down, in 1/1024, of a tile below 128 x 256 that is alone on its core.
-    sustained_1024, patience_ps : int
-        Share, in 1/1024, of the tensor rate that is left under long load, and the load it takes until then.
-    multicast : bool
-        Neighbour tiles share one read of an operand.
+    hbm_latency, launch : int
+        Cycles: first byte of memory; start and drain of a kernel.
     physics, kernels, power, chip, collectives : descriptions
         Generation, the software's kernels of this generation, power of the accelerator, the accelerator itself, the
         software's library of collectives.
@@ -112,22 +111,11 @@ class Machine:
     special: Fraction
     sram: int
     port: Fraction
-    l2: int
-    l2_rate: Fraction
-    l2_latency: int
     hbm: int
     hbm_rate: Fraction
     hbm_peak: Fraction
     hbm_latency: int
     launch: int
-    wave: int
-    barrier: int
-    grain: int
-    exposed_1024: int
-    alone_1024: int
-    sustained_1024: int
-    patience_ps: int
-    multicast: bool
     timing: Timing
     key: str
     physics: Any = field(repr=False)
@@ -162,6 +150,16 @@ class Machine:
         )
         return resolve(chip, stack, how)
 
+    @classmethod
+    def own(cls, chip: Any, service: Mapping[str, ServiceLaw], clock: int) -> dict[str, Any]:
+        """Fields of the class's own machine."""
+        return {}
+
+    @classmethod
+    def cache(cls, chip: Any) -> int:
+        """Bytes that weights of one replay must fill so that none is left for the next."""
+        return 0
+
     def cycles(self, seconds: Fraction) -> int:
         """Whole cycles that cover `seconds`."""
         return cycles_ceil(seconds, Fraction(self.clock))
@@ -190,15 +188,8 @@ def resolve(chip: Any, stack: Any, how: Any) -> Machine:
         )
     clock = floor(chip.clocks.core / KILO) * KILO
     efficiency = generation.tensor.efficiency
-    times = {
-        "launch": generation.timing.launch,
-        "wave": generation.timing.wave,
-        "barrier": generation.timing.split_barrier,
-        "hbm_latency": service["hbm"].latency,
-        "l2_latency": service["l2"].latency,
-        "grain": generation.timing.finish_grain,
-    }
-    return Machine(
+    made = _machine_of(chip.class_)
+    return made(
         accelerator=chip.id,
         software=stack.id,
         protocol=how.id,
@@ -215,35 +206,38 @@ def resolve(chip: Any, stack: Any, how: Any) -> Machine:
         special=per_cycle(units.vector.special),
         sram=int(tiers.sram.usable),
         port=per_cycle(service["sram"].rate / clock),
-        l2=floor(tiers.l2.capacity * tiers.l2.usable),
-        l2_rate=per_cycle(service["l2"].rate / clock),
-        exposed_1024=floor(generation.timing.epilogue_exposed * 1024),
-        sustained_1024=floor(1024 * generation.tensor.sustained),
-        patience_ps=floor(generation.timing.patience * 10**12),
-        alone_1024=floor(1024 / generation.tensor.alone),
-        multicast=generation.multicast,
         hbm=int(tiers.hbm.capacity),
         hbm_peak=tiers.hbm.rate / clock,
         hbm_rate=per_cycle(service["hbm"].rate / clock),
-        timing=_timing(how, stack, chip),
+        hbm_latency=cycles_ceil(service["hbm"].latency, Fraction(clock)),
+        launch=cycles_ceil(generation.timing.launch, Fraction(clock)),
+        timing=_timing(how, stack, chip, made),
         key="/".join((chip.digest, stack.digest, how.digest)),
         physics=generation,
         kernels=stack.kernels[generation.id],
         power=chip.power,
         chip=chip,
         collectives=stack.collectives,
-        **{name: cycles_ceil(seconds, Fraction(clock)) for name, seconds in times.items()},
+        **made.own(chip, service, clock),
     )
 
 
-def _timing(how: Any, stack: Any, chip: Any) -> Timing:
+def _machine_of(class_: str) -> type[Machine]:
+    """Machine of a class of accelerators."""
+    module = import_module(MACHINES[class_])
+    found = module.Machine
+    assert issubclass(found, Machine)
+    return found
+
+
+def _timing(how: Any, stack: Any, chip: Any, made: type[Machine]) -> Timing:
     """The protocol's rules for one software stack (its id without the version) on one chip."""
     rules = how.copies
     copies = rules.get(stack.id, rules.get(stack.id.split("-")[0], rules["default"]))
     return Timing(
         gap_ps=floor(how.gap * 10**12),
         most_copies=copies.most,
-        fill=int(chip.tiers.l2.capacity) if copies.rule == "fill-l2" else 0,
+        fill=int(made.cache(chip)) if copies.rule == "fill-l2" else 0,
         warm_weights=how.warm.weights,
         warm_activations=how.warm.activations,
         warm_kv=how.warm.kv,

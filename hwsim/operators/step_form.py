@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwsim.operators.machine import Machine
 from hwsim.operators.mapper.gpu.attention_batch import Heads
 from hwsim.operators.mapper.gpu.attention_library import Device, rate, whole
 from hwsim.operators.mapper.gpu.attention_prefill import tiling
 from hwsim.operators.mapper.gpu.attention_splits import wave_efficient
+from hwsim.operators.mapper.gpu.machine import Machine
 from hwsim.operators.operator import DTYPES
 
 if TYPE_CHECKING:

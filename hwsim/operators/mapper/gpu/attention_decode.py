@@ -16,12 +16,12 @@ import numpy as np
 from hwsim._core.listsched import assign
 from hwsim.describe.attention import Decode, Short
 from hwsim.operators.candidates import Candidates, Programs
-from hwsim.operators.machine import Machine
 from hwsim.operators.mapper.gpu.attention_batch import Heads, Lengths, sequence_items
 from hwsim.operators.mapper.gpu.attention_fold import EVEN, RAGGED, Groups, fold
 from hwsim.operators.mapper.gpu.attention_kernel import Items, Kernel, Rates, as_programs, choose, estimate
 from hwsim.operators.mapper.gpu.attention_library import GRAIN, Device, capable, missing, rate, whole
 from hwsim.operators.mapper.gpu.attention_splits import BLOCK, RULES, Grid, Splits, ceil_div
+from hwsim.operators.mapper.gpu.machine import Machine
 
 ACCUMULATOR = 4  # bytes of a partial result (fp32)
 SHORT_KEYS, SEVERAL_BLOCKS = 32, 256  # keys beyond which MMHA takes its longer loop, and several blocks a head

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from hwsim.describe.attention import Attention
-from hwsim.operators.machine import Machine
+from hwsim.operators.mapper.gpu.machine import Machine
 from hwsim.operators.operator import DTYPES, SIXTEENTH_BYTES
 
 GRAIN = 1 << 10  # parts of a resident share, and of a rate per cycle

@@ -15,7 +15,6 @@ import numpy as np
 
 from hwsim._core.listsched import assign
 from hwsim.operators.candidates import Candidates, Programs
-from hwsim.operators.machine import Machine
 from hwsim.operators.mapper.gpu import attention_decode, attention_prefill
 from hwsim.operators.mapper.gpu.attention_batch import Chunks, Heads, Lengths, Worklist, sequence_items
 from hwsim.operators.mapper.gpu.attention_decode import ACCUMULATOR
@@ -24,6 +23,7 @@ from hwsim.operators.mapper.gpu.attention_kernel import Items, Kernel, Rates, as
 from hwsim.operators.mapper.gpu.attention_library import GRAIN, Device, capable, missing, rate, whole
 from hwsim.operators.mapper.gpu.attention_prefill import Tiling, dispatch, tiling
 from hwsim.operators.mapper.gpu.attention_splits import BLOCK, RULES, Grid, ceil_div
+from hwsim.operators.mapper.gpu.machine import Machine
 
 ALONE = True  # a graph replays it without copies: keys and values are one set
 

@@ -16,13 +16,13 @@ import numpy as np
 from hwsim._core.listsched import assign
 from hwsim.describe.attention import Prefill
 from hwsim.operators.candidates import Candidates, Programs
-from hwsim.operators.machine import Machine
 from hwsim.operators.mapper.gpu.attention_batch import Chunks, Heads, Lengths, Worklist
 from hwsim.operators.mapper.gpu.attention_decode import kernel as decode_kernel
 from hwsim.operators.mapper.gpu.attention_fold import RAGGED, fold
 from hwsim.operators.mapper.gpu.attention_kernel import Items, Kernel, Rates, as_programs
 from hwsim.operators.mapper.gpu.attention_library import GRAIN, Device, capable, missing, rate, whole
 from hwsim.operators.mapper.gpu.attention_splits import ceil_div
+from hwsim.operators.mapper.gpu.machine import Machine
 
 PIECE = 1 << 20  # query tiles listed at a time
 ALONE = True  # a graph replays it without copies: keys and values are one set

@@ -14,7 +14,8 @@ from functools import cache
 import numpy as np
 
 from hwsim.operators.candidates import Candidates, Programs, rates_of
-from hwsim.operators.machine import Machine, per_cycle
+from hwsim.operators.machine import per_cycle
+from hwsim.operators.mapper.gpu.machine import Machine
 from hwsim.operators.mapper.gpu.tiles import ceil_div, missing
 from hwsim.operators.operator import SIXTEENTH_BYTES
 from hwsim.operators.program import Template, TemplateBuilder

@@ -7,7 +7,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from hwsim.operators.machine import Machine, per_cycle
+from hwsim.operators.machine import per_cycle
+from hwsim.operators.mapper.gpu.machine import Machine
 from hwsim.operators.mapper.gpu.program import PIECES
 from hwsim.operators.mapper.gpu.tiles import Work
 

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 
-from hwsim.operators.machine import Machine
+from hwsim.operators.mapper.gpu.machine import Machine
 from hwsim.operators.mapper.gpu.program import PIECES, template
 from hwsim.operators.mapper.gpu.tiles import Work, ceil_div
 

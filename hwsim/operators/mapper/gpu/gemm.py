@@ -13,9 +13,10 @@ from math import ceil
 import numpy as np
 
 from hwsim.operators.candidates import Candidates, Programs, concatenate, rates_of
-from hwsim.operators.machine import Machine, per_cycle
+from hwsim.operators.machine import per_cycle
 from hwsim.operators.mapper.gpu.estimate import estimate, finish_skew, tensor_rate
 from hwsim.operators.mapper.gpu.fill import cells_of, values_of
+from hwsim.operators.mapper.gpu.machine import Machine
 from hwsim.operators.mapper.gpu.program import template
 from hwsim.operators.mapper.gpu.tiles import GemmKernels, count_work, enumerate_tiles
 from hwsim.operators.operator import SIXTEENTH_BYTES

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwsim.operators.machine import Machine
+from hwsim.operators.mapper.gpu.machine import Machine
 from hwsim.operators.operator import SIXTEENTH_BYTES
 
 DEEPEST = 16  # stages of a copy pipeline: more hide no latency there is

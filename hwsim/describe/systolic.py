@@ -1,0 +1,90 @@
+"""Class systolic: cores with a few arrays of multipliers, a vector unit and a large scratchpad (TPU)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from hwsim.describe import accelerator, generation, software
+from hwsim.describe.block import Block, Reference
+from hwsim.describe.quantity import Count, Factor, Ratio, Seconds
+
+
+class Tensor(accelerator.Tensor):
+    """Arrays of multipliers; a unit is a core with all its arrays."""
+
+    arrays: Count = Field(description="arrays of ONE core")
+    rows: Count = Field(description="rows of an array: the stationary operand's inner dimension")
+    cols: Count = Field(description="columns of an array")
+
+
+class Units(accelerator.Units):
+    """Arithmetic of the device."""
+
+    tensor: Tensor
+
+
+class Generation(generation.Generation):
+    """Shared numbers of the chips of one generation."""
+
+    class_: Literal["systolic"] = Field(alias="class", description="class of the accelerators")
+
+
+class Accelerator(accelerator.Accelerator):
+    """One systolic accelerator; its `sram` is the scratchpad (VMEM) of a core."""
+
+    class_: Literal["systolic"] = Field(alias="class", description="which mapper writes its programs")
+    generation: Annotated[Generation, Reference("generation")]
+    units: Units
+
+
+class InputStationary(Block):
+    """Products whose activations, not their weights, a compiler keeps in the arrays."""
+
+    depth: Count = Field(description="inner dimension beyond which it does")
+    rows: Count = Field(description="fewest rows of activations")
+    arrays: Count = Field(description="arrays that work on it")
+
+
+class Gemm(Block):
+    """Matrix multiplications of a compiler: blocks in the scratchpad, folds on the arrays."""
+
+    dataflows: list[Literal["ws", "is", "os"]] = Field(description="operand that may stay: weights, inputs, outputs")
+    rows: list[Count] = Field(description="largest rows of a block of the output; blocks are of equal size")
+    columns: list[Count] = Field(description="the same for its columns")
+    depths: list[Count] = Field(description="the same along k")
+    scratchpad: Ratio = Field(description="share of the usable scratchpad for the blocks of one product")
+    block: Seconds = Field(description="start of a block: its copies and addresses")
+    inputs: InputStationary | None = Field(None, description="products with stationary activations, double use of none")
+
+
+class Attention(Block):
+    """Paged attention with keys and values as the stationary operand: a row of them enters an array each cycle."""
+
+    arrays: Count = Field(description="arrays of a core that a kernel uses")
+    queries: Count = Field(description="query tokens of a block")
+    keys: Count = Field(description="keys of a block")
+    launch: Seconds = Field(description="start of the kernel")
+    sequence: Seconds = Field(description="start of a sequence, per KV head of a core")
+    block: Seconds = Field(description="start of a block of queries, per KV head of a core")
+    small: Count = Field(description="keys of all sequences below which the kernel takes small blocks")
+    small_keys: Count = Field(description="keys of a small block")
+    small_block: Seconds = Field(description="start of a small block, per KV head of a core")
+
+
+class Elementwise(Block):
+    """Norms, activations, rotary embedding, residual additions, sampling."""
+
+    launch: Seconds = Field(description="start of one fused loop")
+    efficiency: Ratio = Field(description="share of the memory's sustained rate a long loop reaches")
+    work: Factor = Field(description="instructions of the vector unit for each operation of an element")
+
+
+class Kernels(software.Kernels):
+    """Kernels for the systolic accelerators of one generation."""
+
+    class_: Literal["systolic"] = Field(alias="class", description="class of the accelerators")
+    gemm: Gemm
+    attention: Attention
+    elementwise: Elementwise

@@ -1,0 +1,76 @@
+"""What a GPU offers to its mappers beside what every accelerator does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
+from typing import Any
+
+from hwsim.memory.law import ServiceLaw
+from hwsim.operators import machine
+from hwsim.operators.machine import per_cycle
+from hwsim.units import cycles_ceil
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine(machine.Machine):
+    """One GPU.
+
+    Attributes
+    ----------
+    l2 : int
+        Usable bytes of the L2.
+    l2_rate : Fraction
+        Sustained bytes per cycle out of the whole L2.
+    l2_latency, wave, barrier, grain : int
+        Cycles: first byte of the L2; fill and drain of a wave of tiles; barrier of a split; the grain of how
+        memory-bound cores drift apart.
+    exposed_1024 : int
+        Share, in 1/1024, of a tile's epilogue that the next tile does not hide.
+    alone_1024 : int
+        Slow-down, in 1/1024, of a tile below 128 x 256 that is alone on its core.
+    sustained_1024, patience_ps : int
+        Share, in 1/1024, of the tensor rate that is left under long load, and the load it takes until then.
+    multicast : bool
+        Neighbour tiles share one read of an operand.
+    """
+
+    l2: int
+    l2_rate: Fraction
+    l2_latency: int
+    wave: int
+    barrier: int
+    grain: int
+    exposed_1024: int
+    alone_1024: int
+    sustained_1024: int
+    patience_ps: int
+    multicast: bool
+
+    @classmethod
+    def own(cls, chip: Any, service: Mapping[str, ServiceLaw], clock: int) -> dict[str, Any]:
+        """The L2 and the generation's times, in cycles."""
+        timing, tensor = chip.generation.timing, chip.generation.tensor
+        times = {
+            "l2_latency": service["l2"].latency,
+            "wave": timing.wave,
+            "barrier": timing.split_barrier,
+            "grain": timing.finish_grain,
+        }
+        return {
+            "l2": floor(chip.tiers.l2.capacity * chip.tiers.l2.usable),
+            "l2_rate": per_cycle(service["l2"].rate / clock),
+            "exposed_1024": floor(timing.epilogue_exposed * 1024),
+            "sustained_1024": floor(1024 * tensor.sustained),
+            "patience_ps": floor(timing.patience * 10**12),
+            "alone_1024": floor(1024 / tensor.alone),
+            "multicast": chip.generation.multicast,
+            **{name: cycles_ceil(seconds, Fraction(clock)) for name, seconds in times.items()},
+        }
+
+    @classmethod
+    def cache(cls, chip: Any) -> int:
+        """Bytes of the L2."""
+        return int(chip.tiers.l2.capacity)

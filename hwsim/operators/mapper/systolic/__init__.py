@@ -1,0 +1,1 @@
+"""Mappers of class systolic: programs of a core with a few arrays, one file a kind of operator."""
