@@ -11,7 +11,7 @@ cdef class Steps:
 
     Parameters
     ----------
-    axes : six int64 arrays
+    axes : seven int64 arrays
     keys, scales : int64[1 << bits]
     constants, parts : int64 arrays
         Of its StepForm.
@@ -22,7 +22,7 @@ cdef class Steps:
         cdef const int64_t[::1] axis
         cdef Py_ssize_t i
         if len(axes) != AXES or constants.shape[0] * sizeof(int64_t) != sizeof(StepForm) or len(keys) != len(scales):
-            raise ValueError("six axes, constants of the closed form, keys and scales of one length are needed")
+            raise ValueError("seven axes, constants of the closed form, keys and scales of one length are needed")
         held = [np.ascontiguousarray(a, np.int64) for a in axes]
         for i in range(AXES):
             axis = held[i]
@@ -35,7 +35,7 @@ cdef class Steps:
         self.held = (held, keys, scales, parts)
 
     def ask(self, const int64_t[:, ::1] sums):
-        """Times of steps, ps, -1 where a cell has no sample: int64[n] from sums int64[n, 8] in the order of StepSums."""
+        """Times of steps, ps, -1 where a cell has no sample: int64[n] from sums int64[n, 10] in the order of StepSums."""
         cdef Py_ssize_t n = sums.shape[0], i
         cdef int64_t[::1] out = np.empty(n, np.int64)
         cdef int64_t lacking[2]

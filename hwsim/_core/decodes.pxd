@@ -17,6 +17,7 @@ cdef class Decodes:
     cdef readonly int64_t[::1] count    # [replicas] decoding now
     cdef readonly int64_t[::1] epoch    # [replicas] steps in which they all advanced
     cdef int64_t[::1] sum_key           # [replicas] sum of context = sum_key + count * epoch
+    cdef int64_t[::1] square_key        # [replicas] sum of the squares of the keys
     cdef int64_t[::1] tiles             # [replicas] sum of KV tiles
     cdef int64_t[:, ::1] growing        # [replicas, block_tokens] by key mod block_tokens
     cdef int64_t[:, ::1] tiling         # [replicas, tile_tokens] by key mod tile_tokens
@@ -31,6 +32,7 @@ cdef class Decodes:
     cdef int64_t first_growing(self, int64_t replica) noexcept nogil
     cdef void advance(self, int64_t replica) noexcept nogil
     cdef int64_t sum_context(self, int64_t replica) noexcept nogil
+    cdef int64_t sum_squares(self, int64_t replica) noexcept nogil
     cdef int64_t longest(self, int64_t replica) noexcept nogil
     cdef int64_t first_due(self, int64_t replica) noexcept nogil
     cdef void push(self, int64_t replica, int64_t r) noexcept nogil

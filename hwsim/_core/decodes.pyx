@@ -39,6 +39,7 @@ cdef class Decodes:
         self.count = np.zeros(replicas, np.int64)
         self.epoch = np.zeros(replicas, np.int64)
         self.sum_key = np.zeros(replicas, np.int64)
+        self.square_key = np.zeros(replicas, np.int64)
         self.tiles = np.zeros(replicas, np.int64)
         self.growing = np.zeros((replicas, self.block_tokens), np.int64)
         self.tiling = np.zeros((replicas, self.tile_tokens), np.int64)
@@ -56,6 +57,7 @@ cdef class Decodes:
         row.due = epoch + row.output - row.sampled
         self.count[replica] += 1
         self.sum_key[replica] += row.key
+        self.square_key[replica] += row.key * row.key
         self.tiles[replica] += (row.computed + self.tile_tokens - 1) // self.tile_tokens
         self.tiling[replica, residue(row.key, self.tile_tokens)] += 1
         slot = residue(row.key, self.block_tokens)
@@ -88,6 +90,7 @@ cdef class Decodes:
         row.stamp = -1
         self.count[replica] -= 1
         self.sum_key[replica] -= row.key
+        self.square_key[replica] -= row.key * row.key
         self.tiles[replica] -= (row.computed + self.tile_tokens - 1) // self.tile_tokens
         self.tiling[replica, residue(row.key, self.tile_tokens)] -= 1
         slot = residue(row.key, self.block_tokens)
@@ -129,6 +132,11 @@ cdef class Decodes:
     cdef int64_t sum_context(self, int64_t replica) noexcept nogil:
         """Tokens the decodes attended to in the last step."""
         return self.sum_key[replica] + self.count[replica] * self.epoch[replica]
+
+    cdef int64_t sum_squares(self, int64_t replica) noexcept nogil:
+        """Sum of the squares of what the decodes attended to in the last step."""
+        cdef int64_t epoch = self.epoch[replica]
+        return self.square_key[replica] + epoch * (2 * self.sum_key[replica] + self.count[replica] * epoch)
 
     cdef int64_t longest(self, int64_t replica) noexcept nogil:
         """Longest context in the last step; 0 without decodes."""

@@ -358,6 +358,8 @@ cdef class ServeRun(Scheduler):
         sums.decodes = self.step.n_decode
         sums.tiles = self.step.sum_tiles
         sums.longest = (self.step.longest + self.tile_tokens - 1) // self.tile_tokens
+        sums.keys = self.step.sum_context
+        sums.moment = self.decodes.sum_squares(self.step.replica) if self.step.n_decode else 0
         time = step_time(&self.steps.table, &sums, cells)
         for i in range(2):
             if cells[i] >= 0:

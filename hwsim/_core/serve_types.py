@@ -254,6 +254,8 @@ class StepSums(NamedTuple):
     decodes: int
     tiles: int  # KV tiles of the decodes
     longest: int  # KV tiles of the longest one
+    keys: int  # contexts of the decodes
+    moment: int  # squares of these
 
 
 class StepTimes(Protocol):

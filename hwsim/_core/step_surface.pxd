@@ -1,12 +1,12 @@
 # Attention of a step from samples of standard steps: the lines of operators/compose.py and step_form.py for the core.
 #
-# Design: six grid coordinates of a step's sums name a cell; a hash table holds the cell's scale (time over closed form, in
+# Design: seven grid coordinates of a step's sums name a cell; a hash table holds the cell's scale (time over closed form, in
 # 1/65536); the step's time is scale x its own closed form. No loop over requests. A cell without a sample is named to the
 # caller, who has Python simulate it (`StepSurface.fill`) and asks again.
 from libc.stdint cimport int64_t, uint64_t
 
 cdef enum:
-    AXES = 6            # chunks, tokens, cached, decodes, mean, spread
+    AXES = 7            # chunks, tokens, cached, decodes, mean, spread, moment
     MEAN = 4            # a mean context is counted in 1/4 tiles
     SPREAD = 16         # longest / mean in 1/16
     HALF_TILE = 64
@@ -23,6 +23,8 @@ cdef struct StepSums:
     int64_t decodes     # decoding sequences
     int64_t tiles       # sum of their contexts in tiles of 128 keys, each rounded up
     int64_t longest     # largest of them
+    int64_t keys        # sum of their contexts in keys
+    int64_t moment      # sum of the squares of these
 
 cdef struct StepForm:   # StepForm.constants() in its order; work in 1/1024 ns of the device
     int64_t one_kernel
@@ -51,8 +53,8 @@ cdef struct StepForm:   # StepForm.constants() in its order; work in 1/1024 ns o
     int64_t items
 
 cdef struct StepTable:
-    const int64_t *axis[6]      # rising grids
-    int64_t size[6]
+    const int64_t *axis[7]      # rising grids
+    int64_t size[7]
     const int64_t *keys         # [1 << bits] cell + 1, 0 = empty
     const int64_t *scales       # [1 << bits]
     int64_t bits
@@ -121,8 +123,8 @@ cdef inline int64_t same_class(const StepTable *t, int64_t index, int64_t tokens
 
 cdef inline int64_t cell_of(const StepTable *t, const StepSums *s) noexcept nogil:
     """Flat index of the step's cell."""
-    cdef int64_t place[6]
-    cdef int64_t i, flat = 0
+    cdef int64_t place[7]
+    cdef int64_t i, middle, flat = 0
     for i in range(AXES):
         place[i] = 0
     if s.tokens > 0:
@@ -135,6 +137,8 @@ cdef inline int64_t cell_of(const StepTable *t, const StepSums *s) noexcept nogi
         place[3] = larger(nearest(t.axis[3], t.size[3], s.decodes, 1), 1)
         place[4] = nearest(t.axis[4], t.size[4], MEAN * s.tiles, s.decodes)
         place[5] = nearest(t.axis[5], t.size[5], SPREAD * s.longest * s.decodes, larger(s.tiles, 1))
+        middle = larger(s.keys // s.decodes, 1)
+        place[6] = nearest(t.axis[6], t.size[6], SPREAD * (s.moment // s.decodes) // (middle * middle), 1)
     for i in range(AXES):
         flat = flat * t.size[i] + place[i]
     return flat
@@ -209,7 +213,7 @@ cdef inline int64_t step_time(const StepTable *t, const StepSums *s, int64_t *la
     if t.form.one_kernel or s.tokens == 0 or s.decodes == 0:
         return time_of(t, s, lacking)
     chunks, decodes = s[0], s[0]
-    chunks.decodes = chunks.tiles = chunks.longest = 0
+    chunks.decodes = chunks.tiles = chunks.longest = chunks.keys = chunks.moment = 0
     decodes.tokens = decodes.squares = decodes.behind = decodes.reach = decodes.widest = 0
     first = time_of(t, &chunks, lacking)
     second = time_of(t, &decodes, lacking + 1)

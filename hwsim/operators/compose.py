@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +38,7 @@ class Sums(NamedTuple):
     tokens, squares, behind : sums over chunks of new tokens, their squares, new tokens x cached keys
     reach, widest : largest cached + new tokens, and most new tokens, of a chunk
     decodes, tiles, longest : decoding sequences; sum and largest of their contexts in tiles of 128 keys, rounded up
+    keys, moment : sums of their contexts in keys, and of the squares of these
     """
 
     tokens: Ints
@@ -49,26 +49,14 @@ class Sums(NamedTuple):
     decodes: Ints
     tiles: Ints
     longest: Ints
+    keys: Ints
+    moment: Ints
 
     @staticmethod
     def of(steps: list[Step]) -> Sums:
         """The sums of real steps."""
-        chunks = [np.array(step.chunks, np.int64).reshape(-1, 2).T for step in steps]
-        tiles = [-(-np.array(step.contexts, np.int64) // TILE) for step in steps]
-        rows = [
-            (
-                c.sum(),
-                (c * c).sum(),
-                (c * k).sum(),
-                (c + k).max(initial=0),
-                c.max(initial=0),
-                len(t),
-                t.sum(),
-                t.max(initial=0),
-            )
-            for (c, k), t in zip(chunks, tiles, strict=True)
-        ]
-        return Sums(*np.array(rows, np.int64).reshape(-1, 8).T.copy())
+        rows = [(*_of_chunks(step), *_of_decodes(step)) for step in steps]
+        return Sums(*np.array(rows, np.int64).reshape(-1, len(Sums._fields)).T.copy())
 
     def take(self, index: Ints) -> Sums:
         """The steps at `index`."""
@@ -77,6 +65,17 @@ class Sums(NamedTuple):
     def part(self, chunks: bool) -> Sums:
         """The chunks alone, or the decodes alone."""
         return Sums(*(column if (place < 5) == chunks else 0 * column for place, column in enumerate(self)))
+
+
+def _of_chunks(step: Step) -> tuple[int, ...]:
+    new, cached = np.array(step.chunks, np.int64).reshape(-1, 2).T
+    return new.sum(), (new * new).sum(), (new * cached).sum(), (cached + new).max(initial=0), new.max(initial=0)
+
+
+def _of_decodes(step: Step) -> tuple[int, ...]:
+    keys = np.array(step.contexts, np.int64)
+    tiles = -(-keys // TILE)
+    return len(keys), tiles.sum(), tiles.max(initial=0), keys.sum(), (keys * keys).sum()
 
 
 def geometric(first: int, last: int, parts: int, step: int = 1) -> Ints:
@@ -96,34 +95,69 @@ def nearest(grid: Ints, numerator: Ints, denominator: Ints | int = 1) -> Ints:
     return np.where((numerator >= grid[low] * denominator) & (numerator * numerator > middle), high, low)
 
 
-def standard_lengths(decodes: int, tiles: int, longest: int) -> list[int]:
-    """Contexts with that number, sum and longest in tiles (as far as possible), in a scattered order.
+def standard_lengths(decodes: int, tiles: int, longest: int, moment: int) -> list[int]:
+    """Contexts with that number, sum, longest and second moment as far as possible, in a scattered order, in integers.
 
-    The i-th of n rises as a mix of two neighbouring powers of i / n; a context ends in the middle of its last tile.
+    The i-th of n rises as a mix of two neighbouring powers of i / n, cut off at the longest: the steeper, the larger
+    the moment. A context ends in the middle of its last tile.
+
+    Parameters
+    ----------
+    tiles, longest : int
+        Of all together, and of the longest.
+    moment : int
+        Mean square over squared mean, in 1/16.
     """
     longest = max(min(longest, tiles - decodes + 1), -(-tiles // decodes))
-    place = np.arange(1, decodes, dtype=np.float64) / decodes
-    weights = np.zeros(decodes - 1)
-    wanted, powers = (tiles - longest) / longest, [0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 34.0, 55.0, 89.0]
-    curves = [_power(place, int(power)) for power in powers]
-    for flat, steep in pairwise(curves):
-        weights = steep
-        if flat.sum() >= wanted >= steep.sum() and flat.sum() > steep.sum():
-            part = (flat.sum() - wanted) / (flat.sum() - steep.sum())
-            weights = (1 - part) * flat + part * steep
-            break
-    ends = np.floor(np.cumsum(weights) * ((tiles - longest) / max(weights.sum(), 1e-9)) + 0.5).astype(np.int64)
-    each = np.append(np.clip(np.diff(ends, prepend=0), 1, longest), longest)
+    fine, top = (tiles - longest) * FINE, longest * FINE
+    wanted = moment * tiles * tiles * FINE * FINE // (16 * decodes) - top * top
+    place = (np.arange(1, decodes, dtype=np.int64) << BITS) // decodes
+    curves = [_power(place, exponent) for exponent in POWERS]
+    low, high = 0, (len(curves) - 1) * MIX
+    while high - low > 1 and decodes > 1:
+        middle = (low + high) // 2
+        each = _cut_off(_mixed(curves, middle), fine, top)
+        low, high = (middle, high) if int((each * each).sum()) <= wanted else (low, middle)
+    each = _cut_off(_mixed(curves, low), fine, top)
+    ends = (np.cumsum(each) + FINE // 2) // FINE
+    whole = np.append(np.clip(np.diff(ends, prepend=0), 1, longest), longest)
     order = np.argsort(np.arange(decodes) * 0x9E3779B1 % (1 << 32), kind="stable")
-    return (each[order] * TILE - TILE // 2).tolist()
+    return (whole[order] * TILE - TILE // 2).tolist()
 
 
-def _power(base: NDArray[np.float64], exponent: int) -> NDArray[np.float64]:
-    """base ** exponent by products alone, which round equally everywhere."""
-    result = np.ones_like(base)
+BITS = 20  # of a power of i / n behind the point
+FINE = 64  # parts of a tile
+MIX = 16  # steps from one power to the next
+POWERS = (0, 1, 2, 3, 5, 8, 13, 21, 34, 55)
+
+
+def _power(base: Ints, exponent: int) -> Ints:
+    result = np.full_like(base, 1 << BITS)
     for _ in range(exponent):
-        result = result * base
+        result = result * base >> BITS
     return result
+
+
+def _mixed(curves: list[Ints], at: int) -> Ints:
+    """Between two neighbouring powers, `at` in 1/MIX of a step; never 0."""
+    number, part = divmod(at, MIX)
+    steep = curves[min(number + 1, len(curves) - 1)]
+    return (curves[number] * (MIX - part) + steep * part) // MIX + 1
+
+
+def _cut_off(weights: Ints, total: int, top: int) -> Ints:
+    """Weights scaled to a sum of about `total`, none above `top`: what is cut off goes to the others."""
+    each = np.zeros_like(weights)
+    free = np.ones(len(weights), bool)
+    for _ in range(6):
+        rest = total - int(each[~free].sum())
+        each = np.where(free, weights * rest // max(int(weights[free].sum()), 1), each)
+        over = free & (each > top)
+        if not over.any():
+            break
+        each[over] = top
+        free &= ~over
+    return each
 
 
 @dataclass
@@ -140,9 +174,9 @@ class StepSurface:
 
     Attributes
     ----------
-    axes : six int64 arrays
-        Chunks, new tokens of all, cached keys, decodes, 1/4 tiles a decode, 1/16 of longest / mean. 0 tokens or decodes
-        mean none.
+    axes : seven int64 arrays
+        Chunks, new tokens of all, cached keys, decodes, 1/4 tiles a decode, 1/16 of longest / mean, 1/16 of mean square
+        over squared mean. 0 tokens or decodes mean none.
     keys, scales : int64[CAPACITY]
         Hash table of the cells simulated so far: key cell + 1 at place `slot_of(cell)` or the next free one, 0 = empty;
         scale = time in ps over the closed form, in 1/65536. The arrays stay the same for the surface's life: the core
@@ -175,6 +209,7 @@ class StepSurface:
             np.append(0, geometric(1, self.most_decodes, 8)),
             geometric(MEAN, MEAN * deepest, 8),
             geometric(SPREAD, SPREAD * min(self.most_decodes, deepest), 4),
+            geometric(SPREAD, SPREAD * min(self.most_decodes, deepest), 4),
         )
         self.keys, self.scales = np.zeros(CAPACITY, np.int64), np.zeros(CAPACITY, np.int64)
 
@@ -185,7 +220,7 @@ class StepSurface:
 
     def cells(self, sums: Sums) -> Ints:
         """Flat indices of the cells that steps fall into."""
-        several, tokens, cached, decodes, mean, spread = self.axes
+        several, tokens, cached, decodes, mean, spread, moment = self.axes
         chunks = np.where(sums.tokens > 0, nearest(several, sums.tokens, np.maximum(sums.widest, 1)), 0)
         chunk = np.where(sums.tokens > 0, np.maximum(nearest(tokens, sums.tokens), 1), 0)
         chunk = np.where(
@@ -197,20 +232,21 @@ class StepSurface:
         count, total = np.maximum(sums.decodes, 1), np.maximum(sums.tiles, 1)
         depth = np.where(sums.decodes > 0, nearest(mean, MEAN * sums.tiles, count), 0)
         ratio = np.where(sums.decodes > 0, nearest(spread, SPREAD * sums.longest * count, total), 0)
-        return np.ravel_multi_index((chunks, chunk, before, number, depth, ratio), self.shape)
+        middle = np.maximum(sums.keys // count, 1)
+        square = np.where(sums.decodes > 0, nearest(moment, SPREAD * (sums.moment // count) // (middle * middle)), 0)
+        return np.ravel_multi_index((chunks, chunk, before, number, depth, ratio, square), self.shape)
 
     def step(self, cell: int) -> Step:
         """The standard step of a cell."""
         place = np.unravel_index(cell, self.shape)
-        several, tokens, cached, decodes, mean, spread = (
-            int(axis[i]) for axis, i in zip(self.axes, place, strict=True)
-        )
+        grid = (int(axis[i]) for axis, i in zip(self.axes, place, strict=True))
+        several, tokens, cached, decodes, mean, spread, moment = grid
         chunks = [(-(-tokens // several), cached)] * several if tokens else []
         if not decodes:
             return Step(chunks)
         tiles = max(decodes, (decodes * mean + MEAN // 2) // MEAN)
         longest = max(1, (mean * spread + MEAN * SPREAD // 2) // (MEAN * SPREAD))
-        return Step(chunks, standard_lengths(decodes, tiles, longest))
+        return Step(chunks, standard_lengths(decodes, tiles, longest, moment))
 
     def fill(self, cells: Ints) -> None:
         """Simulate the cells that have no sample yet, in one batch."""
@@ -264,7 +300,7 @@ class StepSurface:
         return time
 
     def time(self, sums: Sequence[int]) -> int:
-        """Time of one step, ps, from its eight sums in the order of `Sums`."""
+        """Time of one step, ps, from its sums in the order of `Sums`."""
         return int(self.ask(Sums(*(np.array([value], np.int64) for value in sums)))[0])
 
     def _parts(self, sums: Sums) -> list[tuple[Sums, Ints]]:

@@ -138,7 +138,7 @@ class StepForm:
         return np.array([int(getattr(self, entry.name)) for entry in fields(self) if entry.name != "parts"], np.int64)
 
     def allowed(self, widest: Ints, longest: Ints) -> Ints:
-        """Parts that the rule allows decodes beside a chunk of `widest` tokens, the longest sequence having so many blocks."""
+        """Parts the rule allows decodes beside a chunk of `widest` tokens, by the blocks of the longest sequence."""
         last = len(self.parts) // len(CAPS) - 1
         return self.parts[np.minimum(-(-widest // self.rows), last) * len(CAPS) + np.minimum(longest, len(CAPS) - 1)]
 

@@ -401,7 +401,9 @@ class Serving:
         costs = self.costs
         tiles = [-(-context // self.rules.tile_tokens) for _, context in batch.decodes]
         if costs.step is not None:
-            return costs.step.time(sums_of([(t, cached) for _, t, cached in batch.chunks], tiles))
+            contexts = [context for _, context in batch.decodes]
+            chunks_of_step = [(t, cached) for _, t, cached in batch.chunks]
+            return costs.step.time(sums_of(chunks_of_step, contexts, self.rules.tile_tokens))
         # Each part is what it takes beyond the fixed time of a kernel.
         chunks = sum(self._ask(types.PREFILL, t, cached, 1) - costs.fixed_ps for _, t, cached in batch.chunks)
         if not batch.decodes:
@@ -442,8 +444,9 @@ class Serving:
         return -(-total // area)
 
 
-def sums_of(chunks: list[tuple[int, int]], tiles: list[int]) -> types.StepSums:
-    """Sums of a step from its chunks (tokens, cached) and the KV tiles of its decodes."""
+def sums_of(chunks: list[tuple[int, int]], contexts: list[int], tile_tokens: int) -> types.StepSums:
+    """Sums of a step from its chunks (tokens, cached) and the contexts of its decodes."""
+    tiles = [-(-context // tile_tokens) for context in contexts]
     return types.StepSums(
         tokens=sum(t for t, _ in chunks),
         squares=sum(t * t for t, _ in chunks),
@@ -453,6 +456,8 @@ def sums_of(chunks: list[tuple[int, int]], tiles: list[int]) -> types.StepSums:
         decodes=len(tiles),
         tiles=sum(tiles),
         longest=max(tiles, default=0),
+        keys=sum(contexts),
+        moment=sum(context * context for context in contexts),
     )
 
 

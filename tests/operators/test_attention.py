@@ -1,4 +1,4 @@
-"""Attention on GPUs: laws, conservation, the split rules and the dispatch it is built from, and the reference executor."""
+"""Attention on GPUs: laws, conservation, split rules and dispatch, and the reference executor."""
 
 import heapq
 from fractions import Fraction
@@ -138,7 +138,7 @@ def test_the_split_rule_is_flash_attentions_loop() -> None:
 
 
 def split_by_loop(items: int, slots: int, blocks: int, most: int, every: bool) -> int:
-    """FlashAttention's heuristic in exact fractions; version 3 weighs every split, version 2 those that shorten parts."""
+    """FlashAttention's heuristic in exact fractions; version 3 weighs every split, 2 those that shorten the parts."""
     if Fraction(items) >= Fraction(8, 10) * slots:
         return 1
     efficiency: dict[int, Fraction] = {}
@@ -195,9 +195,9 @@ def check_against_reference(group: Programs) -> None:
     [
         ("attention_decode", {"batch": 1, "kv_len": 64, "heads": 12, "kv_heads": 8}, "do not divide"),
         ("attention_decode", {"batch": 1, "kv_len": 64, "q_len": 4, "heads": 8, "kv_heads": 8}, "attention_prefill"),
-        ("attention_prefill", {"batch": 1, "kv_len": 64, "q_len": 65, "heads": 8, "kv_heads": 8}, "counts the new tokens"),
-        ("attention_mixed", {"prefill_chunk": 0, "kv_prefill": 9, "n_decode": 0, "kv_decode": 9, "heads": 8, "kv_heads": 8},
-         "nothing to do"),
+        ("attention_prefill", {"batch": 1, "kv_len": 64, "q_len": 65, "heads": 8, "kv_heads": 8}, "counts the new"),
+        ("attention_mixed", {"prefill_chunk": 0, "kv_prefill": 9, "n_decode": 0, "kv_decode": 9, "heads": 8,
+                             "kv_heads": 8}, "nothing to do"),
     ],
 )  # fmt: skip
 def test_a_case_that_cannot_run_says_why_and_leaves_the_others(kind: str, dims: dict[str, int], words: str) -> None:

@@ -6,7 +6,7 @@ from serve_cases import Case, random_case
 
 from hwsim._core import serve_types as types
 from hwsim._core.serve import ServeRun
-from hwsim.operators.compose import CAPACITY, StepSurface, slot_of
+from hwsim.operators.compose import CAPACITY, StepSurface, Sums, slot_of
 from hwsim.operators.step_form import StepForm
 from hwsim.reference import serve as reference
 
@@ -19,13 +19,14 @@ class MadeUp(StepSurface):
         longest = int((case.requests.prompt_tokens + case.requests.output_tokens).max(initial=1))
         some = {name: int(rng.integers(1, 60)) for name in StepForm.__dataclass_fields__}
         flags = {"one_kernel": one_kernel, "heads_first": bool(rng.integers(2)), "splits": True}
-        self.form = StepForm(**(some | flags | {"parts": rng.integers(1, 4, case.rules.max_tokens + 1)}))
+        self.form = StepForm(**(some | flags | {"parts": rng.integers(1, 4, 129 * (case.rules.max_tokens + 1))}))
         self.axes = (
             np.arange(1, 5),
             np.array([0, 1, 8, 32, 128]),
             np.append(0, 2 ** np.arange(4, 12)),
             np.append(0, 2 ** np.arange(7)),
             2 ** np.arange(2, 3 + longest.bit_length()),
+            2 ** np.arange(4, 12),
             2 ** np.arange(4, 12),
         )
         self.keys, self.scales = np.zeros(CAPACITY, np.int64), np.zeros(CAPACITY, np.int64)
@@ -69,6 +70,6 @@ def test_core_and_reference_agree_on_steps_priced_as_a_whole(one_kernel):
 
 
 def test_sums_of_a_step_are_those_the_table_of_steps_is_asked_by():
-    sums = reference.sums_of([(10, 0), (4, 100)], [3, 1])
-    assert sums == (14, 116, 400, 104, 10, 2, 4, 3)
-    assert types.StepSums._fields == ("tokens", "squares", "behind", "reach", "widest", "decodes", "tiles", "longest")
+    sums = reference.sums_of([(10, 0), (4, 100)], [20, 7], 8)
+    assert sums == (14, 116, 400, 104, 10, 2, 4, 3, 27, 449)
+    assert types.StepSums._fields == Sums._fields

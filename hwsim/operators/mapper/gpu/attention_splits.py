@@ -55,8 +55,8 @@ def wave_efficient(
 ) -> np.ndarray:
     """Smallest split whose waves are at least 85 % as full as those of the best split; 1 if 80 % of slots are full.
 
-    FlashAttention's rule. Waves of split s are items s / (slots waves) full; compared as exact integer products. Version
-    2 looks at splits whose parts are shorter than those of the split before, version 3 at `every` one.
+    FlashAttention's rule. Waves of split s are items s / (slots waves) full; compared as exact integer products.
+    Version 2 looks at splits whose parts are shorter than those of the split before, version 3 at `every` one.
     """
     split = np.arange(1, max_splits + 1)
     waves = ceil_div(items[:, None] * split, slots)
