@@ -22,7 +22,8 @@ from hwsim.operators.simulate import OpResult
 Ints = NDArray[np.int64]
 
 # Columns of a sample.
-LEADING = ("time_ps", "energy_pj", "flops", "hbm_bytes", "link_bytes")
+TIERS = ("sram", "l2", "hbm", "link")
+LEADING = ("time_ps", "energy_pj", "flops", *(f"{tier}_bytes" for tier in TIERS))
 COLUMNS = LEADING + tuple(f"bound_{name}_ps" for name in BOUND_CLASSES)
 TIME = 0
 BOUNDS = slice(len(LEADING), len(COLUMNS))
@@ -211,7 +212,7 @@ def sample_rows(result: OpResult) -> Ints:
     rows[:, TIME] = result.time_ps
     rows[:, COLUMNS.index("energy_pj")] = result.energy_pj
     rows[:, COLUMNS.index("flops")] = result.flops
-    for tier in ("hbm", "link"):
+    for tier in TIERS:
         rows[:, COLUMNS.index(f"{tier}_bytes")] = result.bytes.get(tier, 0)
     rows[:, BOUNDS] = result.bound
     return rows

@@ -12,10 +12,12 @@ import numpy as np
 from hwsim import __version__
 from hwsim._core.bounds import BOUND_CLASSES
 from hwsim._core.serve_types import CHUNK_COLUMNS, REQUEST_COLUMNS, STEP_COLUMNS
+from hwsim.operators.surface import TIERS
 from hwsim.serving.deployment import Deployment
 from hwsim.serving.energy import energy_pj
 from hwsim.serving.run import Run
 from hwsim.trace import TABLES, Writer
+from hwsim.units import pj_ceil
 from hwsim.workload.table import RequestTable
 
 COMPILER_FLAGS = "-O3 -ffp-contract=off"
@@ -82,6 +84,7 @@ class Recorder:
         self.writer.append("requests", request_columns(run))
         operators = run.account.operators()
         self.writer.append("operators", operator_columns(operators, run.deployment.placement.tp))
+        self.writer.append("tiers", tier_columns(run))
         self.writer.append("kv", kv_columns(run))
         self.writer.set(totals)
         return totals
@@ -120,6 +123,22 @@ def operator_columns(rows: list[dict[str, Any]], tp: int) -> dict[str, Any]:
         "bytes": np.array([row["hbm_bytes"] or row["link_bytes"] for row in rows], np.int64),
         "samples": np.array([row["samples"] for row in rows], np.int64),
         "bound_ps": np.array([[row[f"bound_{name}_ps"] for name in BOUND_CLASSES] for row in rows], np.int64),
+    }
+
+
+def tier_columns(run: Run) -> dict[str, Any]:
+    """Columns of the group `tiers`: what passed each memory and the links to the other devices."""
+    accelerator, tp = run.deployment.system.accelerator, run.deployment.placement.tp
+    tiers = accelerator.tiers
+    capacity = {"sram": tiers.sram.capacity * accelerator.units.tensor.count, "l2": tiers.l2.capacity}
+    operators = run.account.operators()
+    moved = {tier: sum(row[f"{tier}_bytes"] for row in operators) for tier in TIERS}
+    each = accelerator.power.per_byte | {"link": accelerator.links.scale_up.link.energy}
+    return {
+        "name": list(TIERS),
+        "capacity_bytes": np.array([int((capacity | {"hbm": tiers.hbm.capacity}).get(t, 0)) for t in TIERS], np.int64),
+        "bytes": np.array([moved[tier] for tier in TIERS], np.int64),
+        "energy_pj": np.array([pj_ceil(each[tier] * moved[tier] * tp) for tier in TIERS], np.int64),
     }
 
 

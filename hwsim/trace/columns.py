@@ -61,7 +61,6 @@ TABLES: dict[str, Table] = {
         "kv_used_blocks": Column("i4", "blocks", "KV blocks in use after scheduling"),
         "waiting": Column("i4", "requests", "requests waiting after scheduling"),
         "running": Column("i4", "requests", "requests running after scheduling"),
-        "energy_pj": Column("i8", "pJ", "energy of the step, all devices of the replica"),
     }),
     "operators": Table("operator", "requests", 64, {
         "name": Column("str", "", "operator of a step"),
@@ -77,9 +76,7 @@ TABLES: dict[str, Table] = {
     "tiers": Table("tier", "requests", 64, {
         "name": Column("str", "", "memory tier or link"),
         "capacity_bytes": Column("i8", "B", "capacity on one device"),
-        "read_bytes": Column("i8", "B", "bytes read by one device"),
-        "written_bytes": Column("i8", "B", "bytes written by one device"),
-        "busy_ps": Column("i8", "ps", "time the tier was at work"),
+        "bytes": Column("i8", "B", "bytes read and written on one device of a replica, replicas added"),
         "energy_pj": Column("i8", "pJ", "energy of the bytes, all devices"),
     }),
     "kv": Table("pool", "requests", 64, {
@@ -89,7 +86,6 @@ TABLES: dict[str, Table] = {
         "blocks": Column("i8", "blocks", "blocks of the pool"),
         "peak_blocks": Column("i8", "blocks", "most blocks in use at once"),
         "hit_tokens": Column("i8", "tokens", "prompt tokens found in the pool"),
-        "evicted_blocks": Column("i8", "blocks", "cached blocks given up for new ones"),
     }),
     "events": Table("event", "events", 16384, {
         "step": Column("i4", "1", "step"),
