@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hwsim.operators.mapper.gpu.attention_batch import Heads
 from hwsim.operators.mapper.gpu.attention_library import Device, rate, whole
 from hwsim.operators.mapper.gpu.attention_prefill import tiling
-from hwsim.operators.mapper.gpu.attention_splits import wave_efficient
+from hwsim.operators.mapper.gpu.attention_splits import IN_EVERY_KERNEL, wave_efficient
 from hwsim.operators.mapper.gpu.machine import Machine
 from hwsim.operators.operator import DTYPES
 
@@ -100,11 +100,13 @@ class StepForm:
         tile_bytes = int(shape.cache(np.array([TILE], np.int64))[0])
         moved = 2 * kv_heads * head_dim * 2 + tile_bytes // TILE
         moved += 4 * heads * head_dim if prefill.rotary else 0
-        combines = decode.splits.combine == "bound"
+        combines = decode.splits.rule in IN_EVERY_KERNEL
         rounds = np.arange(-(-most_tokens // rows) + 1, dtype=np.int64)
         grid, blocks = (axis.ravel() for axis in np.meshgrid(np.maximum(rounds, 1) * items, CAPS, indexing="ij"))
         parts = wave_efficient(grid, device.cores, blocks, decode.splits.most, every=True)
         parts[blocks <= 4] = 1
+        if decode.splits.rule == "best":
+            parts = np.maximum(blocks, 1)
         return StepForm(
             one_kernel=device.library.mixed.kernels == "one",
             heads_first=device.library.mixed.order == "heads",

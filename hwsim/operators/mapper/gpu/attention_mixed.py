@@ -22,7 +22,7 @@ from hwsim.operators.mapper.gpu.attention_fold import RAGGED, Groups, fold
 from hwsim.operators.mapper.gpu.attention_kernel import Items, Kernel, Rates, as_programs
 from hwsim.operators.mapper.gpu.attention_library import GRAIN, Device, capable, missing, rate, whole
 from hwsim.operators.mapper.gpu.attention_prefill import Tiling, dispatch, tiling
-from hwsim.operators.mapper.gpu.attention_splits import BLOCK, RULES, Grid, ceil_div
+from hwsim.operators.mapper.gpu.attention_splits import BLOCK, IN_EVERY_KERNEL, RULES, Grid, ceil_div
 from hwsim.operators.mapper.gpu.machine import Machine
 
 ALONE = True  # a graph replays it without copies: keys and values are one set
@@ -66,7 +66,7 @@ def rows_in_kernel(device: Device, heads: Heads, chunks: Chunks, lengths: Length
     tiles = ceil_div(lengths.keys, library.prefill.keys)
     parts = np.ones_like(tiles)
     joined = np.zeros(len(cut.items), bool)
-    if library.decode.splits.combine == "bound":
+    if library.decode.splits.rule in IN_EVERY_KERNEL:
         rounds = ceil_div(chunks.tokens, cut.rows[chunks.case])
         longest = np.maximum(np.maximum.reduceat(chunks.cached + chunks.tokens, chunks.first[:-1]), lengths.longest())
         blocks = chunks.sum(rounds * ceil_div(chunks.cached + chunks.tokens, BLOCK))
@@ -76,7 +76,7 @@ def rows_in_kernel(device: Device, heads: Heads, chunks: Chunks, lengths: Length
         rule = library.decode.splits
         splits = RULES[rule.rule](Grid(device.cores, batch, widest, longest, blocks * cut.items), rule)
         parts = np.maximum(np.minimum(splits.most[case], ceil_div(tiles, splits.least_blocks[case])), 1)
-        joined = splits.most > 1
+        joined = splits.most > 1 if rule.combine == "bound" else np.maximum.reduceat(parts, lengths.first[:-1]) > 1
     depth = ceil_div(tiles, parts)
     parts = ceil_div(tiles, depth)
     return Rows(parts, depth, tiles, cut.items[case], joined, np.maximum.reduceat(parts, lengths.first[:-1]))
