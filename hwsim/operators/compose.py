@@ -19,13 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.errors import bad
+from hwsim.memo import Table
 from hwsim.operators.batch import Step, simulate_steps
 from hwsim.operators.mapper.gpu.machine import Machine
 from hwsim.operators.step_form import StepForm, deepest
+from hwsim.operators.surface import COLUMNS, sample_rows
 
 Ints = NDArray[np.int64]
 CAPACITY_BITS = 18  # of the hash table: a replay of 20,000 requests meets some thousand cells
 CAPACITY = 1 << CAPACITY_BITS
+SAMPLE = len(COLUMNS) + 1  # columns of a sample, and its scale
 SCALE = 16  # bits of a scale behind the point
 TILE = 128  # keys of a tile, in which contexts are counted
 MOST_CHUNKS = 4  # of a standard step; more of a real one are taken as so many
@@ -171,6 +174,8 @@ class StepSurface:
         Of one device.
     most_tokens, most_decodes, longest : int
         Of a step: new tokens, decoding sequences, keys of a sequence.
+    memo : Table, optional
+        Where samples are kept between runs: questions of one column (the cell), samples of `SAMPLE` columns.
 
     Attributes
     ----------
@@ -181,6 +186,8 @@ class StepSurface:
         Hash table of the cells simulated so far: key cell + 1 at place `slot_of(cell)` or the next free one, 0 = empty;
         scale = time in ps over the closed form, in 1/65536. The arrays stay the same for the surface's life: the core
         reads them.
+    rows : dict of int to int64[len(COLUMNS)]
+        The whole sample of each cell simulated so far: time, energy, bytes and bounds of its standard step.
     """
 
     machine: Machine
@@ -192,10 +199,12 @@ class StepSurface:
     longest: int
     kv_dtype: str = ""
     dtype: str = "bf16"
+    memo: Table | None = None
     axes: tuple[Ints, ...] = field(init=False)
     form: StepForm = field(init=False)
     keys: Ints = field(init=False)
     scales: Ints = field(init=False)
+    rows: dict[int, Ints] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         deepest = -(-self.longest // TILE)
@@ -254,16 +263,31 @@ class StepSurface:
         wanted = wanted[self.find(wanted) < 0]
         if not len(wanted):
             return
-        steps = [self.step(int(cell)) for cell in wanted]
-        result = simulate_steps(
-            self.machine, self.heads, self.kv_heads, self.head_dim, steps, self.kv_dtype, self.dtype
-        )
-        form = self.form.ask(Sums.of(steps))
-        for cell, scale in zip(wanted.tolist(), (-(-(result.time_ps << SCALE) // form)).tolist(), strict=True):
+        for cell, row in zip(wanted.tolist(), self._rows(wanted), strict=True):
             place = slot_of(cell)
             while self.keys[place]:
                 place = (place + 1) % CAPACITY
-            self.keys[place], self.scales[place] = cell + 1, scale
+            self.keys[place], self.scales[place] = cell + 1, row[-1]
+            self.rows[cell] = row[:-1]
+
+    def _rows(self, cells: Ints) -> Ints:
+        """Samples of cells and their scales, from the memo or simulated: int64[n, SAMPLE]."""
+        rows = np.zeros((len(cells), SAMPLE), np.int64)
+        found = np.zeros(len(cells), bool)
+        if self.memo is not None:
+            found, rows = self.memo.get(cells[:, None])
+        if not found.all():
+            rows[~found] = fresh = self._simulated(cells[~found])
+            if self.memo is not None:
+                self.memo.put(cells[~found][:, None], fresh)
+        return rows
+
+    def _simulated(self, cells: Ints) -> Ints:
+        steps = [self.step(int(cell)) for cell in cells]
+        shape = self.heads, self.kv_heads, self.head_dim
+        result = simulate_steps(self.machine, *shape, steps, self.kv_dtype, self.dtype)
+        scales = -(-(result.time_ps << SCALE) // self.form.ask(Sums.of(steps)))
+        return np.column_stack([sample_rows(result), scales])
 
     def find(self, cells: Ints) -> Ints:
         """Scales of cells, -1 where they have no sample."""
