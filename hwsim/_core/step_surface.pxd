@@ -7,6 +7,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 cdef enum:
     AXES = 7            # chunks, tokens, cached, decodes, mean, spread, moment
+    QUARTERS = 4        # new tokens over the widest chunk, in 1/4
     MEAN = 4            # a mean context is counted in 1/4 tiles
     SPREAD = 16         # longest / mean in 1/16
     HALF_TILE = 64
@@ -102,9 +103,10 @@ cdef inline int64_t deepest(const StepSums *s) noexcept nogil:
 
 cdef inline int64_t kind_of(const StepTable *t, int64_t tokens, int64_t chunks, int64_t longest) noexcept nogil:
     """Waves of query tiles, and parts they leave to decodes: what a sample must share with the step."""
-    cdef int64_t each = ceil_div(tokens, chunks)
-    cdef int64_t waves = ceil_div(ceil_div(each, t.form.rows) * chunks * t.form.items, t.form.cores)
-    return smaller(waves, MOST_WAVES) * 1000 + allowed(t, each, longest)
+    cdef int64_t widest = larger(ceil_div(QUARTERS * tokens, chunks), 1)
+    cdef int64_t rounds = tokens // widest * ceil_div(widest, t.form.rows) + ceil_div(tokens % widest, t.form.rows)
+    cdef int64_t waves = ceil_div(rounds * t.form.items, t.form.cores)
+    return smaller(waves, MOST_WAVES) * 1000 + allowed(t, widest, longest)
 
 
 cdef inline int64_t same_class(const StepTable *t, int64_t index, int64_t tokens, int64_t chunks,
@@ -128,11 +130,11 @@ cdef inline int64_t cell_of(const StepTable *t, const StepSums *s) noexcept nogi
     for i in range(AXES):
         place[i] = 0
     if s.tokens > 0:
-        place[0] = nearest(t.axis[0], t.size[0], s.tokens, larger(s.widest, 1))
+        place[0] = nearest(t.axis[0], t.size[0], QUARTERS * s.tokens, larger(s.widest, 1))
         place[1] = larger(nearest(t.axis[1], t.size[1], s.tokens, 1), 1)
         place[1] = same_class(t, place[1], s.tokens, t.axis[0][place[0]], deepest(s))
-        if s.behind >= HALF_TILE * s.tokens:
-            place[2] = larger(nearest(t.axis[2], t.size[2], s.behind // s.tokens, 1), 1)
+        if s.behind >= HALF_TILE * s.widest:
+            place[2] = larger(nearest(t.axis[2], t.size[2], s.behind // larger(s.widest, 1), 1), 1)
     if s.decodes > 0:
         place[3] = larger(nearest(t.axis[3], t.size[3], s.decodes, 1), 1)
         place[4] = nearest(t.axis[4], t.size[4], MEAN * s.tiles, s.decodes)

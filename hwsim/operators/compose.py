@@ -31,7 +31,11 @@ CAPACITY = 1 << CAPACITY_BITS
 SAMPLE = len(COLUMNS) + 1  # columns of a sample, and its scale
 SCALE = 16  # bits of a scale behind the point
 TILE = 128  # keys of a tile, in which contexts are counted
-MOST_CHUNKS = 4  # of a standard step; more of a real one are taken as so many
+ROUND = 16  # new tokens from one grid point to the next: the query tile of eight heads packed
+QUARTERS = 4
+SHARES = np.array(
+    [4, 5, 6, 8, 10, 12, 16]
+)  # new tokens over those of the widest chunk, in quarters; more are taken as 4
 MEAN, SPREAD = 4, 16  # a mean context is counted in 1/4 tiles, longest / mean in 1/16
 
 
@@ -96,6 +100,12 @@ def nearest(grid: Ints, numerator: Ints, denominator: Ints | int = 1) -> Ints:
     high = np.minimum(low + 1, len(grid) - 1)
     middle = grid[low] * grid[high] * denominator * denominator
     return np.where((numerator >= grid[low] * denominator) & (numerator * numerator > middle), high, low)
+
+
+def chunk_sizes(tokens: int, share: int) -> list[int]:
+    """Chunks of a standard step: as wide as `share` quarters of them make up the tokens, and what is left."""
+    widest = max(-(-QUARTERS * tokens // share), 1)
+    return [widest] * (tokens // widest) + [tokens % widest] * (tokens % widest > 0)
 
 
 def standard_lengths(decodes: int, tiles: int, longest: int, moment: int) -> list[int]:
@@ -180,8 +190,8 @@ class StepSurface:
     Attributes
     ----------
     axes : seven int64 arrays
-        Chunks, new tokens of all, cached keys, decodes, 1/4 tiles a decode, 1/16 of longest / mean, 1/16 of mean square
-        over squared mean. 0 tokens or decodes mean none.
+        New tokens over the widest chunk in 1/4, new tokens, keys behind the widest chunk, decodes, 1/4 tiles a decode,
+        1/16 of longest / mean, 1/16 of mean square over squared mean. 0 tokens or decodes mean none.
     keys, scales : int64[CAPACITY]
         Hash table of the cells simulated so far: key cell + 1 at place `slot_of(cell)` or the next free one, 0 = empty;
         scale = time in ps over the closed form, in 1/65536. The arrays stay the same for the surface's life: the core
@@ -212,9 +222,9 @@ class StepSurface:
             self.machine, self.heads, self.kv_heads, self.head_dim, self.most_tokens, self.kv_dtype, self.dtype
         )
         self.axes = (
-            np.arange(1, MOST_CHUNKS + 1),
-            np.append(0, np.minimum(geometric(16, self.most_tokens, 6, 16), self.most_tokens)),
-            np.append(0, geometric(128, self.longest, 3, 128)),
+            SHARES,
+            np.arange(0, self.most_tokens + ROUND, ROUND).clip(max=self.most_tokens),
+            np.append(0, geometric(128, self.longest, 4, 128)),
             np.append(0, geometric(1, self.most_decodes, 8)),
             geometric(MEAN, MEAN * deepest, 8),
             geometric(SPREAD, SPREAD * min(self.most_decodes, deepest), 4),
@@ -230,12 +240,12 @@ class StepSurface:
     def cells(self, sums: Sums) -> Ints:
         """Flat indices of the cells that steps fall into."""
         several, tokens, cached, decodes, mean, spread, moment = self.axes
-        chunks = np.where(sums.tokens > 0, nearest(several, sums.tokens, np.maximum(sums.widest, 1)), 0)
+        chunks = np.where(sums.tokens > 0, nearest(several, QUARTERS * sums.tokens, np.maximum(sums.widest, 1)), 0)
         chunk = np.where(sums.tokens > 0, np.maximum(nearest(tokens, sums.tokens), 1), 0)
         chunk = np.where(
             sums.tokens > 0, self.form.same_class(tokens, chunk, sums.tokens, several[chunks], deepest(sums)), 0
         )
-        some = np.maximum(sums.tokens, 1)
+        some = np.maximum(sums.widest, 1)
         before = np.where(sums.behind < TILE // 2 * some, 0, np.maximum(nearest(cached, sums.behind // some), 1))
         number = np.where(sums.decodes > 0, np.maximum(nearest(decodes, sums.decodes), 1), 0)
         count, total = np.maximum(sums.decodes, 1), np.maximum(sums.tiles, 1)
@@ -247,10 +257,10 @@ class StepSurface:
 
     def step(self, cell: int) -> Step:
         """The standard step of a cell."""
-        place = np.unravel_index(cell, self.shape)
-        grid = (int(axis[i]) for axis, i in zip(self.axes, place, strict=True))
+        at = np.unravel_index(cell, self.shape)
+        grid = (int(axis[i]) for axis, i in zip(self.axes, at, strict=True))
         several, tokens, cached, decodes, mean, spread, moment = grid
-        chunks = [(-(-tokens // several), cached)] * several if tokens else []
+        chunks = [(size, cached * (place == 0)) for place, size in enumerate(chunk_sizes(tokens, several))]
         if not decodes:
             return Step(chunks)
         tiles = max(decodes, (decodes * mean + MEAN // 2) // MEAN)

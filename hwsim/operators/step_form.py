@@ -148,9 +148,10 @@ class StepForm:
         """Grid points moved to a neighbour, so that query tiles make as many waves and leave decodes as many parts."""
 
         def kind(asked: Ints) -> Ints:
-            each = -(-asked // chunks)
-            waves = np.minimum(-(-(-(-each // self.rows) * chunks * self.items) // self.cores), MOST_WAVES)
-            return waves * 1000 + self.allowed(each, longest)
+            widest = np.maximum(-(-4 * asked // chunks), 1)
+            rounds = asked // widest * -(-widest // self.rows) + -(-(asked % widest) // self.rows)
+            waves = np.minimum(-(-rounds * self.items // self.cores), MOST_WAVES)
+            return waves * 1000 + self.allowed(widest, longest)
 
         wanted = kind(tokens)
         for shift in (1, -1, 2, -2, 3, -3):
