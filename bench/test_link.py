@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "memory"))
 from link_cases import SWITCH, device, requests
 
 from hwsim._core.link import Network
-from hwsim.memory.path import network
+from hwsim.memory.path_tables import network
 
 LINES = 100_000
 

@@ -24,22 +24,6 @@ from hwsim._core.dram_rows cimport (ACT, ALL_BANK, BANKS, CLASSES, CLOSED_ROWS, 
 from hwsim._core.dram_state cimport (ACTIVE, FAR_TICK, READS, WRITES, Bank, Counts, Rule, State, Unit, lowest_bit)
 from hwsim._core.dram_timing cimport all_ready, bank_ready, forbid, later, sooner, unit_ready
 
-cdef struct Ports:              # what a call reads and writes; the state itself has no pointers
-    const int64_t* address
-    const uint8_t* is_write
-    const int64_t* earliest
-    int64_t* arrive
-    int64_t* depart
-    uint8_t* delayed            # 1: a refresh of its unit was due or under way between arrive and depart
-    int64_t first, end          # requests in these arrays
-    int64_t* late_seq           # requests of earlier calls that are answered in this one
-    int64_t* late_depart
-    uint8_t* late_delayed
-    int64_t n_late
-    const uint64_t* decode      # [8][256]
-    CommandRow* log             # every command, as far as there is room
-    int64_t n_log, log_room
-
 cdef struct Pick:               # best candidate of a slot so far
     int64_t seq                 # FAR_TICK: none is ready
     int64_t wake                # earliest tick another becomes ready
@@ -433,6 +417,30 @@ cdef int64_t run(State* s, Ports* io, int64_t seq, bint more) noexcept nogil:
         tick(s, io)
 
 
+cdef int64_t advance(State* s, Ports* io, int64_t seq, int64_t until, int64_t* next_tick) noexcept nogil:
+    """Accept requests from `seq` on and run to tick `until`, for a caller who finds out as he goes what comes later.
+
+    Later requests may not be wanted earlier than `until`. Returns the next request to accept; `next_tick` is when
+    something happens next (at the latest the next refresh).
+    """
+    cdef int64_t now, at
+    while True:
+        now = later(s.now + 1, sooner(sooner(s.wake_row, s.wake_col | s.set.half), s.next_refresh))
+        at = FAR_TICK
+        if seq < io.end and s.stuck < 0:
+            at = later(later(io.earliest[seq - io.first], s.accepted + 1), s.unstuck)
+        next_tick[0] = sooner(at, now)
+        if next_tick[0] > until:
+            return seq
+        if at < now:
+            if accept(s, io, seq, at):
+                s.accepted = at
+                seq += 1
+        else:
+            s.now = now
+            tick(s, io)
+
+
 # ---- from Python
 
 cdef class Channel:
@@ -444,12 +452,6 @@ cdef class Channel:
     rules : RULE_ROW[n], sorted by `after`
     decode : uint64[8, 256]
     """
-
-    cdef State* s
-    cdef object memory
-    cdef object decode
-    cdef int64_t n_accepted
-    cdef object late
 
     def __init__(self, settings, rules, decode):
         cdef char[::1] memory

@@ -11,14 +11,16 @@ import numpy as np
 
 from hwsim._core import link_tables
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
+from hwsim._core.dram cimport Channel as DramChannel, Ports, advance
+from hwsim._core.dram_rows cimport BANKS, QUEUE
 from hwsim._core.link_flit cimport send
 from hwsim._core.link_queue cimport add, enqueue, later, let_go, pop, push, take, wake
 from hwsim._core.link_rows cimport (COMPLETION, DATA, DEVICE, FIXED, KINDS, READ, SWITCH, WRITE, ChannelRow, DeviceRow,
                                     HostRow, NodeRow, RequestRow, WayRow)
-from hwsim._core.link_state cimport (ANSWER, ARRIVAL, CREDITS, FAR_TICK, ISSUE, LEAVE, MEMORY, SEND, Beat, Channel, CountRow,
-                                     Host, Line, Message, Net, Way)
+from hwsim._core.link_state cimport (ANSWER, ARRIVAL, CREDITS, FAR_TICK, ISSUE, LEAVE, MEMORY, SEND, Beat, Channel, Commands,
+                                     CountRow, Host, Line, Message, Net, Way)
 
 cdef enum:
     LOOK_UP = 1 << 16       # events between two looks at signals
@@ -63,11 +65,15 @@ cdef inline void finish(Net* net, int32_t message) noexcept nogil:
 
 # ---- devices
 
-cdef inline int32_t choose(Net* net, int c) noexcept nogil:
+cdef inline int32_t choose(Net* net, int c, bint reads, bint writes) noexcept nogil:
     """Kind of the oldest message a channel may take now, -1 if there is none; a busy write path holds writes back."""
     cdef Channel* channel = &net.channels[c]
     cdef int64_t* paths = &net.path_free[2 * net.channel_rows[c].device]
     cdef int32_t read = channel.line[READ].first, write = channel.line[WRITE].first
+    if not reads:
+        read = -1
+    if not writes:
+        write = -1
     if write >= 0 and paths[WRITE] > net.t:
         wake(net, &channel.due, paths[WRITE], MEMORY, c)
         write = -1
@@ -97,13 +103,86 @@ cdef void serve_fixed(Net* net, int c) noexcept nogil:
             if channel.line[READ].first >= 0 or channel.line[WRITE].first >= 0:
                 wake(net, &channel.due, channel.free, MEMORY, c)
             return
-        kind = choose(net, c)
+        kind = choose(net, c, True, True)
         if kind < 0:
             return
         message = admit(net, c, kind)
         channel.free = net.t + row.gap[kind]
         if kind == READ or not net.devices[row.device].posted:
             push(net, net.t + row.latency[kind], ANSWER, net.messages[message].request, message)
+
+
+cdef inline void note(Net* net, int c, int32_t message, int64_t tick) noexcept nogil:
+    """One access is answered; with its last the message is."""
+    cdef const ChannelRow* row = &net.channel_rows[c]
+    cdef Message* m
+    net.commands[c].answered += 1
+    if message < 0:
+        return
+    m = &net.messages[message]
+    m.at = later(m.at, (tick * row.tick + row.per - 1) // row.per)
+    m.parts -= 1
+    if m.parts == 0:
+        push(net, m.at, ANSWER, m.request, message)
+
+
+cdef void catch_up(Net* net, int c, int64_t until, int64_t* next_tick) noexcept nogil:
+    """Run a channel's commands to a tick and note what they answered."""
+    cdef Commands* d = &net.commands[c]
+    cdef Ports* io = &d.io
+    cdef int64_t first = d.accepted, i
+    io.first, io.end, io.n_late = first, d.offered, 0
+    io.address, io.is_write, io.earliest = &d.address[first], &d.is_write[first], &d.earliest[first]
+    io.arrive, io.depart, io.delayed = &d.arrive[first], &d.depart[first], &d.delayed[first]
+    d.accepted = advance(d.s, io, first, until, next_tick)
+    for i in range(first, d.accepted):
+        d.ahead[d.is_write[i]] -= 1
+        if d.depart[i] >= 0:
+            note(net, c, d.message[i], d.depart[i])
+    for i in range(io.n_late):
+        d.depart[io.late_seq[i]] = io.late_depart[i]
+        note(net, c, d.message[io.late_seq[i]], io.late_depart[i])
+
+
+cdef inline bint has_room(Net* net, int c, int kind) noexcept nogil:
+    """Whether the buffer of a channel holds another line's accesses, those offered before it counted."""
+    cdef Commands* d = &net.commands[c]
+    cdef int64_t most = d.s.set.reads if kind == READ else d.s.set.writes
+    return d.s.length[kind] + d.ahead[kind] + net.channel_rows[c].parts <= most
+
+
+cdef void offer(Net* net, int c, int32_t message, int64_t earliest) noexcept nogil:
+    """Put the accesses of a line into a channel's line."""
+    cdef Commands* d = &net.commands[c]
+    cdef Message* m = &net.messages[message]
+    cdef RequestRow* request = &net.requests[m.request]
+    cdef int i
+    cdef bint is_write = m.kind == WRITE
+    m.parts, m.at = net.channel_rows[c].parts, 0
+    for i in range(m.parts):
+        d.address[d.offered], d.is_write[d.offered] = request.address + i * d.access, is_write
+        d.earliest[d.offered], d.arrive[d.offered], d.depart[d.offered] = earliest, -1, -1
+        d.message[d.offered] = -1 if is_write and net.devices[request.device].posted else message
+        d.offered += 1
+    d.ahead[is_write] += m.parts
+
+
+cdef void serve_dram(Net* net, int c) noexcept nogil:
+    """MEMORY: a channel's commands run to now; lines that its buffers have room for go in, the rest waits."""
+    cdef const ChannelRow* row = &net.channel_rows[c]
+    cdef Channel* channel = &net.channels[c]
+    cdef int64_t until = net.t * row.per // row.tick, next_tick, next_time
+    cdef int64_t earliest = (net.t * row.per + row.tick - 1) // row.tick
+    cdef int32_t kind
+    catch_up(net, c, until, &next_tick)
+    while True:
+        kind = choose(net, c, has_room(net, c, READ), has_room(net, c, WRITE))
+        if kind < 0:
+            break
+        offer(net, c, admit(net, c, kind), earliest)
+    catch_up(net, c, until, &next_tick)
+    if net.commands[c].answered < net.commands[c].offered:
+        wake(net, &channel.due, (next_tick * row.tick + row.per - 1) // row.per, MEMORY, c)
 
 
 cdef inline void answer(Net* net, int32_t message) noexcept nogil:
@@ -181,7 +260,10 @@ cdef inline void happen(Net* net, Beat beat) noexcept nogil:
         take_credits(net, i, beat.load)
     elif phase == MEMORY:
         if is_due(net, &net.channels[i].due):
-            serve_fixed(net, i)
+            if net.channel_rows[i].backend == FIXED:
+                serve_fixed(net, i)
+            else:
+                serve_dram(net, i)
     elif phase == ANSWER:
         answer(net, <int32_t>beat.load)
     elif phase == LEAVE:
@@ -213,14 +295,18 @@ cdef class Network:
     ----------
     tables : object with the arrays `ways`, `nodes`, `hosts`, `devices`, `channels` (dtypes of link_tables), `route`
         int32[nodes, places] and `requests`, whose columns `issued` and `done` are written.
+    memories : list of dram.Channel or None
+        One for each row of `channels`, at tick 0; None where it is FIXED.
     """
 
     cdef Net net
     cdef object tables
+    cdef object memories
+    cdef object asked, asked_write
     cdef object keep
     cdef readonly object counts
 
-    def __init__(self, tables):
+    def __init__(self, tables, memories=None):
         cdef Net* net = &self.net
         cdef const WayRow[::1] ways = tables.ways
         cdef const NodeRow[::1] nodes = tables.nodes
@@ -242,7 +328,9 @@ cdef class Network:
         net.counts = &counts[0]
         net.n_ways, net.n_nodes, net.n_hosts, net.n_devices = len(ways), len(nodes), len(hosts), len(devices)
         net.n_channels, net.n_places = len(channels), route.shape[1]
+        self.memories = memories or [None] * len(channels)
         self.lay_out()
+        self.lay_out_memories()
         self.reset()
 
     cdef char* buffer(self, int64_t size):
@@ -254,7 +342,7 @@ cdef class Network:
         cdef Net* net = &self.net
         cdef int64_t n_lines = 0, n_messages = 0
         cdef int w, h
-        self.keep = []
+        self.keep, self.asked, self.asked_write = [], {}, {}
         net.ways = <Way*>self.buffer(net.n_ways * sizeof(Way))
         for w in range(net.n_ways):
             net.ways[w].ports = later(1, net.nodes[net.way_rows[w].source].ports)
@@ -275,6 +363,36 @@ cdef class Network:
             net.lines[w].first = -1
         for w in range(n_messages):
             net.messages[w].next = w + 1
+
+    cdef void lay_out_memories(self):
+        """Room for all that will be offered to each channel, and for what a call answers late."""
+        cdef Net* net = &self.net
+        cdef Commands* d
+        cdef DramChannel memory
+        cdef const uint64_t[:, ::1] decode
+        cdef int64_t[:, ::1] numbers
+        cdef uint8_t[:, ::1] flags
+        cdef int64_t most = 2 * QUEUE + BANKS
+        cdef int64_t* late = <int64_t*>self.buffer(2 * most * sizeof(int64_t))
+        cdef uint8_t* late_delayed = <uint8_t*>self.buffer(most)
+        cdef int c
+        lines = np.bincount(self.tables.requests["channel"], minlength=net.n_channels)
+        net.commands = <Commands*>self.buffer(net.n_channels * sizeof(Commands))
+        for c in range(net.n_channels):
+            if self.memories[c] is None:
+                assert net.channel_rows[c].backend == FIXED, c
+                continue
+            d, memory = &net.commands[c], self.memories[c]
+            decode = memory.decode
+            self.asked[c] = rows = np.zeros((4, lines[c] * net.channel_rows[c].parts + 1), np.int64)
+            self.asked_write[c] = writes = np.zeros((2, rows.shape[1]), np.uint8)
+            numbers, flags = rows, writes
+            d.s, d.access, d.io.decode = memory.s, net.channel_rows[c].access, &decode[0, 0]
+            d.io.late_seq, d.io.late_depart, d.io.late_delayed = late, late + most, late_delayed
+            d.address, d.earliest = &numbers[0, 0], &numbers[1, 0]
+            d.arrive, d.depart = &numbers[2, 0], &numbers[3, 0]
+            d.is_write, d.delayed = &flags[0, 0], &flags[1, 0]
+            d.message = <int32_t*>self.buffer(4 * rows.shape[1])
 
     cdef void reset(self):
         cdef Net* net = &self.net
@@ -319,6 +437,12 @@ cdef class Network:
     def events(self):
         """Events that happened."""
         return self.net.events
+
+    def offered(self, int c):
+        """What a DRAM channel was asked, in order: address, is_write, earliest, arrive and depart ticks, as arrays."""
+        cdef int64_t n = self.net.commands[c].offered
+        address, earliest, arrive, depart = self.asked[c][:, :n]
+        return address, self.asked_write[c][0, :n], earliest, arrive, depart
 
     def credits(self):
         """Credits each way has now, int32[ways, 4]."""

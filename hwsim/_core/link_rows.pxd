@@ -66,7 +66,8 @@ cdef packed struct DeviceRow:
 cdef packed struct ChannelRow:
     int32_t device
     int32_t backend     # Backend
-    int32_t parts       # accesses a line takes (DRAM)
+    int32_t parts       # DRAM: accesses a line takes
+    int32_t access      # DRAM: bytes of one
     int64_t gap[2]      # FIXED: ticks a read or a write keeps it
     int64_t latency[2]  # FIXED: ticks until the answer
     int64_t tick        # DRAM: a tick is tick / per femtoseconds

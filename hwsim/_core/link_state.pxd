@@ -1,7 +1,9 @@
 """What one running network consists of."""
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 
+from hwsim._core.dram cimport Ports
+from hwsim._core.dram_state cimport State
 from hwsim._core.link_rows cimport ChannelRow, DeviceRow, HostRow, NodeRow, RequestRow, WayRow
 
 cdef enum Phase:            # order of what happens at one tick
@@ -64,6 +66,20 @@ cdef struct Channel:
     int64_t free            # tick the memory takes the next (FIXED)
     int64_t due
 
+cdef struct Commands:       # a DRAM channel and all that was ever offered to it
+    State* s                # NULL: the channel is FIXED
+    Ports io
+    int64_t* address        # [capacity], by number
+    int64_t* earliest
+    int64_t* arrive
+    int64_t* depart
+    uint8_t* is_write
+    uint8_t* delayed
+    int32_t* message        # -1: a posted write
+    int64_t offered, accepted, answered
+    int64_t ahead[2]        # reads and writes offered that are not accepted yet
+    int64_t access          # bytes
+
 cdef struct Net:
     const WayRow* way_rows
     const NodeRow* nodes
@@ -77,6 +93,7 @@ cdef struct Net:
     Line* lines
     Host* hosts
     Channel* channels
+    Commands* commands
     int64_t* path_free      # [devices][2]: tick the read and the write path is free
     Message* messages
     Beat* heap

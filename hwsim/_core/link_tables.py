@@ -30,7 +30,7 @@ WAY_ROW = _row(
 NODE_ROW = _row(("kind index ports", np.int32))
 HOST_ROW = _row(("way place", np.int32), ("limit", np.int32, 2), ("first end", np.int64))
 DEVICE_ROW = _row(("way place first channels posted", np.int32), ("gap", np.int64, 2), ("latency", np.int64))
-CHANNEL_ROW = _row(("device backend parts", np.int32), ("gap latency", np.int64, 2), ("tick per", np.int64))
+CHANNEL_ROW = _row(("device backend parts access", np.int32), ("gap latency", np.int64, 2), ("tick per", np.int64))
 REQUEST_ROW = _row(("device channel write", np.int32), ("address earliest issued done", np.int64))
 COUNT_ROW = _row(("flits bare headers data", np.int64), ("sent received", np.int64, 4), ("busy", np.int64))
 """Of one way: flits, those of credits alone, slots of headers and of data, messages sent and received, busy ticks."""

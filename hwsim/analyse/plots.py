@@ -39,11 +39,11 @@ def overview(requests: Columns, steps: Columns, kv_blocks: int | None = None, sl
     slo : Slo, optional
         Limits to draw.
     """
-    figure = _figure(10, 6.5)
-    upper, middle, lower = figure.subplots(3, 1, height_ratios=(3, 2, 4))
+    drawing = figure(10, 6.5)
+    upper, middle, lower = drawing.subplots(3, 1, height_ratios=(3, 2, 4))
     timeline(upper, middle, steps, kv_blocks)
     latencies(lower, requests, slo)
-    return figure
+    return drawing
 
 
 def timeline(counts: Axes, kv: Axes, steps: Columns, kv_blocks: int | None = None) -> None:
@@ -100,7 +100,8 @@ def save(figure: Figure, path: str | Path) -> None:
         raise bad(str(path), (error.strerror or str(error)).lower(), "a place that can be written") from None
 
 
-def _figure(width: float, height: float) -> Figure:
+def figure(width: float, height: float) -> Figure:
+    """An empty figure of so many inches."""
     try:
         from matplotlib.figure import Figure  # not pyplot: no window, no global state
     except ImportError:

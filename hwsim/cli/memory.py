@@ -1,9 +1,10 @@
-"""`hwsim memory`: requests through one channel of a memory, command by command."""
+"""`hwsim memory`: requests through one channel of a memory, command by command; curves of memories and devices."""
 
 from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,8 +13,8 @@ from hwsim.errors import bad
 
 @click.command()
 @click.argument("memory")
-@click.argument("requests", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="CSV file to write: id,address,op,arrive,depart.")
+@click.argument("requests", type=click.Path(path_type=Path), required=False)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="CSV file to write.")
 @click.option("--summary", is_flag=True, help="Print bandwidth, latencies, row hits, occupation and the bound.")
 @click.option("--scheduler", metavar="NAME", help="frfcfs, or frfcfs-rowhit (waiting hits keep their row open).")
 @click.option("--mapping", metavar="NAME", help="mop4clxor, robaracoch or a mapping of the description.")
@@ -21,19 +22,47 @@ from hwsim.errors import bad
 @click.option("--refresh", metavar="MODE", help="none, all-bank or per-bank.")
 @click.option("--row-policy", metavar="POLICY", help="open, closed or timeout.")
 @click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="Override a value of MEMORY.")
-def command(
-    memory: str,
-    requests: Path,
-    output: Path | None,
-    summary: bool,
-    scheduler: str | None,
-    mapping: str | None,
-    queues: int | None,
-    refresh: str | None,
-    row_policy: str | None,
-    sets: tuple[str, ...],
+@click.option("--curve", is_flag=True, help="Instead of REQUESTS: bandwidth and latency by load and mix.")
+@click.option("--plot", type=click.Path(path_type=Path), help="With --curve: draw it (.png, .svg, .pdf).")
+@click.option(
+    "--mix", "mixes", multiple=True, metavar="R:W", help="With --curve: reads to writes.  [default: six mixes]"
+)
+@click.option("--lines", type=int, metavar="N", help="With --curve: lines of each point.  [default: 20000]")
+@click.option("--streams", type=int, metavar="N", help="With --curve: streams that take turns.  [default: 56]")
+@click.option("--seed", type=int, metavar="N", help="With --curve: of places and arrival times.  [default: 0]")
+def command(memory: str, requests: Path | None, **options: Any) -> None:
+    """Run REQUESTS, lines "0xADDRESS READ|WRITE earliest_tick", through one channel of MEMORY.
+
+    With --curve, MEMORY may be a device behind a link too, e.g. cxl2-x8-expander.
+    """
+    of_curve = {name: options.pop(name) for name in ("plot", "mixes", "lines", "streams", "seed")}
+    is_curve = options.pop("curve")
+    controller = {name: options.pop(name) for name in ("scheduler", "mapping", "queues", "refresh", "row_policy")}
+    if is_curve:
+        _refuse("--curve", {"REQUESTS": requests, "--summary": options["summary"], **_flags(controller)})
+        draw(memory, options["output"], options["sets"], **of_curve)
+        return
+    _refuse("a run of requests", _flags(of_curve))
+    if requests is None:
+        raise bad("hwsim memory", "neither REQUESTS nor --curve", "one of them", "name a file of requests")
+    run(memory, requests, **options, **controller)
+
+
+def _flags(options: dict[str, Any]) -> dict[str, Any]:
+    return {"--" + name.replace("_", "-"): value for name, value in options.items()}
+
+
+def _refuse(what: str, given: dict[str, Any]) -> None:
+    """Options that mean nothing here."""
+    for name, value in given.items():
+        if value:
+            raise bad(f"hwsim memory {name}", value, f"no {name} with {what}")
+
+
+def run(
+    memory: str, requests: Path, output: Path | None, summary: bool, sets: tuple[str, ...], **controller: Any
 ) -> None:
-    """Run REQUESTS, lines "0xADDRESS READ|WRITE earliest_tick", through one channel of MEMORY."""
+    """Requests of a file through one channel."""
     from hwsim.memory import request_file
     from hwsim.memory.channel import answers, new_channel, tables_of
     from hwsim.memory.channel_tables import Options
@@ -41,7 +70,7 @@ def command(
 
     if output is None and not summary:
         raise bad("hwsim memory", "neither -o nor --summary", "one of them", "add -o OUT.csv")
-    tables = tables_of(memory, Options(scheduler, mapping, queues, refresh, row_policy), sets)
+    tables = tables_of(memory, Options(**controller), sets)
     channel, totals = new_channel(tables), Summary()
     done = answers(channel, request_file.read(requests, tables))
     with contextlib.ExitStack() as stack:
@@ -50,3 +79,29 @@ def command(
         for piece in done:
             totals.add(piece)
     click.echo(totals.text(tables, channel) if summary else f"{totals.reads + totals.writes} requests")
+
+
+def draw(
+    memory: str, output: Path | None, sets: tuple[str, ...], plot: Path | None, mixes: tuple[str, ...], **given: Any
+) -> None:
+    """Curves of a device or of a channel: a CSV file, a picture, or a table."""
+    from hwsim.describe import load
+    from hwsim.describe.device import Device
+    from hwsim.describe.memory import Memory
+    from hwsim.memory.curve import MIXES, curve, heading, parse_mix, text, write
+
+    found = load(memory, sets=sets)
+    if not isinstance(found, Device | Memory):
+        raise bad("hwsim memory --curve", f"{memory}, a {found.kind}", "a device or a memory", "`hwsim list device`")
+    if output is not None and not output.parent.is_dir():
+        raise bad("-o", f"{output}", "a file in a folder that exists")
+    wanted = [parse_mix(mix) for mix in mixes] or MIXES
+    points = list(curve(found, wanted, **{name: value for name, value in given.items() if value is not None}))
+    if output is not None:
+        write(points, output)
+    if plot is not None:
+        from hwsim.analyse.memory_plots import family
+        from hwsim.analyse.plots import save
+
+        save(family(points, heading(found)), plot)
+    click.echo(text(points) if output is None and plot is None else f"{len(points)} points")

@@ -21,20 +21,13 @@ class Controller(Block):
     posted: bool = Field(description="a write is done when the controller has taken it, not when the memory has")
 
 
-class Queues(Block):
-    """Buffers in front of one memory channel, where they differ from the memory's own."""
-
-    reads: Count = Field(description="reads that wait for their command")
-    writes: Count = Field(description="writes that wait for their command")
-
-
 class Media(Block):
     """The memory of a device."""
 
     memory: Annotated[Memory, Reference("memory")]
     channels: Count = Field(description="channels of the memory that work on their own")
     stripe: Bytes = Field(description="consecutive bytes of one channel")
-    queues: Queues | None = Field(None)
+    queues: Count | None = Field(None, description="entries of its read and of its write buffer, if not the memory's")
 
 
 class Host(Block):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import hwsim
 from hwsim._core import link_tables as rows
 from hwsim._core.link import Network
 from hwsim.describe.device import Device
-from hwsim.memory.path import Requests, Tables, network
+from hwsim.memory.path_tables import Requests, Tables, network
 
 DEVICE = """
 name: memory that bounds nothing
@@ -23,7 +24,7 @@ line: {line}
 link: {link}
 controller: {{latency: {latency}, posted: true}}
 media:
-  memory: {{extends: hbm3e-6400, law: {{rate: {rate}, latency: {media}}}}}
+  memory: {memory}
   channels: 2
   stripe: 256 B
 host: {{reads: {reads}, writes: {writes}}}
@@ -31,12 +32,15 @@ host: {{reads: {reads}, writes: {writes}}}
 SWITCH = "switch: {{link: {link}, hosts: {hosts}, devices: {devices}, latency: {latency}}}\n"
 
 
-def device(folder: Path, link: str, switch: str = "", **fields: object) -> Device:
-    """A device behind a link, with a memory of any rate and latency."""
+def device(folder: Path, link: str, switch: str = "", sets: Sequence[str] = (), **fields: object) -> Device:
+    """A device behind a link, with a memory of any rate and latency, or a described one."""
     values = {"line": "64 B", "latency": "20 ns", "rate": "1 EB/s", "media": "10 ns", "reads": 1024, "writes": 1024}
+    values |= {
+        "memory": "{{extends: gddr6-18000, law: {{rate: {rate}, latency: {media}}}}}".format(**(values | fields))
+    }
     path = folder / "device.yaml"
     path.write_text(DEVICE.format(link=link, **(values | fields)) + switch)
-    found = hwsim.load(str(path), kind="device")
+    found = hwsim.load(str(path), kind="device", sets=sets)
     assert isinstance(found, Device)
     return found
 
@@ -89,7 +93,7 @@ def random_tables(seed: int) -> Tables:
         for d in range(n_devices)
     ]  # fmt: skip
     channels = [
-        (d, rows.FIXED, 1, [draw.choice((0, 2, 7)) for _ in "rw"], [draw.choice((0, 9)) for _ in "rw"], 1, 1)
+        (d, rows.FIXED, 1, 0, [draw.choice((0, 2, 7)) for _ in "rw"], [draw.choice((0, 9)) for _ in "rw"], 1, 1)
         for d in range(n_devices)
         for _ in range(n_channels)
     ]

@@ -1,0 +1,70 @@
+"""`hwsim memory DEVICE --curve`: file, table, picture, and refusals."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+from click.testing import CliRunner
+
+from hwsim.cli.memory import command
+from hwsim.errors import InputError
+
+QUICK = ("--lines", "1000", "--mix", "1:0", "--mix", "2:1")
+
+
+def run(*words: object):
+    result = CliRunner().invoke(command, [str(word) for word in words], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_the_file_has_the_columns_of_the_curve(tmp_path):
+    run("cxl2-x8-expander", "--curve", "-o", tmp_path / "out.csv", *QUICK)
+    with (tmp_path / "out.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["reads", "writes", "offered_gbps", "achieved_gbps", "latency_p50_ns", "latency_mean_ns"]
+    assert {(row["reads"], row["writes"]) for row in rows} == {("1", "0"), ("2", "1")}
+    assert all(float(row["latency_mean_ns"]) > 240 for row in rows)
+
+
+@pytest.mark.parametrize("name", ["cxl2-x8-expander", "ddr5-4800", "cxl-pool"])
+def test_without_a_file_it_is_a_table(name):
+    lines = run(name, "--curve", *QUICK).splitlines()
+    assert lines[0].split()[:2] == ["mix", "offered"] and lines[1].split()[0] == "1:0" and len(lines) == 27
+
+
+def test_the_picture_is_written(tmp_path):
+    run("cxl2-x8-expander", "--curve", "--plot", tmp_path / "out.png", *QUICK)
+    assert (tmp_path / "out.png").read_bytes()[1:4] == b"PNG"
+
+
+def test_the_same_seed_gives_the_same_file(tmp_path):
+    for name in ("a", "b"):
+        run("cxl2-x8-expander", "--curve", "-o", tmp_path / name, *QUICK, "--seed", 5)
+    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text()
+
+
+def test_an_override_changes_the_curve(tmp_path):
+    slow = run("cxl2-x8-expander", "--curve", *QUICK, "--set", "controller.read_path=5 GB/s")
+    assert max(float(line.split()[2]) for line in slow.splitlines()[1:14]) < 5.1
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("h100-sxm", "--curve"), "expected a device or a memory"),
+        (("cxl2-x8-expander", "--curve", "--mix", "2"), "--mix: got '2', expected READS:WRITES"),
+        (("cxl2-x8-expander", "--curve", "--mix", "0:0"), "--mix: got '0:0'"),
+        (("cxl2-x8-expander", "--curve", "--lines", "10"), "--lines: got 10, expected at least 1000"),
+        (("cxl2-x8-expander", "--curve", "--queues", "8"), "no --queues with --curve"),
+        (("cxl2-x8-expander", "--curve", "-o", "/nowhere/out.csv"), "a file in a folder that exists"),
+        (("gddr6-18000", "--curve"), "a memory without `commands`"),
+        (("hbm3-6400",), "neither REQUESTS nor --curve"),
+        (("hbm3-6400", "requests.txt", "--mix", "1:0"), "no --mixes with a run of requests"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(options, words):
+    with pytest.raises(InputError) as caught:
+        CliRunner().invoke(command, list(options), catch_exceptions=False)
+    assert words in str(caught.value)
