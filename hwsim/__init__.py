@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from hwsim.analyse.of_run import plot as plot
     from hwsim.analyse.of_run import summary as summary
     from hwsim.describe.loader import load as load
+    from hwsim.operators.mapper.systolic.folds import systolic_cycles as systolic_cycles
     from hwsim.serving.deployment import compile as compile
     from hwsim.serving.replay import replay as replay
     from hwsim.trace import open_trace as open_trace
@@ -25,6 +26,7 @@ _LAZY: dict[str, str] = {
     "summary": "hwsim.analyse.of_run",
     "plot": "hwsim.analyse.of_run",
     "open_trace": "hwsim.trace",
+    "systolic_cycles": "hwsim.operators.mapper.systolic.folds",
 }
 _ROOMS = ("memory",)
 

@@ -131,3 +131,8 @@ class Accelerator(OfClass, Description):
     tiers: Tiers
     links: Links
     power: Power
+
+    def capacities(self) -> dict[str, int]:
+        """Bytes of the device by tier."""
+        units = self.units.tensor.count
+        return {"sram": int(self.tiers.sram.capacity * units), "hbm": int(self.tiers.hbm.capacity)}

@@ -74,6 +74,10 @@ class Accelerator(accelerator.Accelerator):
     generation: Annotated[Generation, Reference("generation")]
     tiers: Tiers
 
+    def capacities(self) -> dict[str, int]:
+        """Bytes of the device by tier."""
+        return {**super().capacities(), "l2": int(self.tiers.l2.capacity)}
+
 
 class Kernels(software.Kernels):
     """Kernels for the GPUs of one generation."""

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from hwsim.describe import accelerator, generation, software
 from hwsim.describe.block import Block, Reference
-from hwsim.describe.quantity import Count, Factor, Ratio, Seconds
+from hwsim.describe.quantity import Count, Ratio, Seconds
 
 
 class Tensor(accelerator.Tensor):
@@ -55,8 +55,9 @@ class Gemm(Block):
     columns: list[Count] = Field(description="the same for its columns")
     depths: list[Count] = Field(description="the same along k")
     scratchpad: Ratio = Field(description="share of the usable scratchpad for the blocks of one product")
+    efficiency: Ratio = Field(description="share of the arrays' sustained rate that its loops reach")
     block: Seconds = Field(description="start of a block: its copies and addresses")
-    inputs: InputStationary | None = Field(None, description="products with stationary activations, double use of none")
+    inputs: InputStationary | None = Field(None, description="products that keep activations; none = where faster")
 
 
 class Attention(Block):
@@ -78,7 +79,6 @@ class Elementwise(Block):
 
     launch: Seconds = Field(description="start of one fused loop")
     efficiency: Ratio = Field(description="share of the memory's sustained rate a long loop reaches")
-    work: Factor = Field(description="instructions of the vector unit for each operation of an element")
 
 
 class Kernels(software.Kernels):

@@ -155,6 +155,11 @@ class Machine:
         """Fields of the class's own machine."""
         return {}
 
+    @property
+    def prefill_keys(self) -> int:
+        """Keys of a tile of prefill attention: its time is a staircase of them."""
+        raise NotImplementedError
+
     @classmethod
     def cache(cls, chip: Any) -> int:
         """Bytes that weights of one replay must fill so that none is left for the next."""

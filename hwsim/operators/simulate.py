@@ -25,18 +25,23 @@ BEST = 3  # candidates simulated of each case
 # A mapper has propose, programs and describe; optionally refuse (reasons per case) and weight_bytes (what a protocol's
 # copies are counted by) or ALONE (a protocol times it without copies).
 GPU = "hwsim.operators.mapper.gpu"
+SYSTOLIC = "hwsim.operators.mapper.systolic"
+ATTENTION = ("attention_prefill", "attention_decode", "attention_mixed")
+ELEMENTWISE = ("norm", "activation", "softmax", "rope", "embed", "sample")
+COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all")
 MAPPERS: dict[tuple[str, str], str] = {
     ("gpu", "gemm"): f"{GPU}.gemm",
     ("gpu", "attention_decode"): f"{GPU}.attention_decode",
     ("gpu", "attention_prefill"): f"{GPU}.attention_prefill",
     ("gpu", "attention_mixed"): f"{GPU}.attention_mixed",
+    **{("gpu", kind): f"{GPU}.elementwise:{kind}" for kind in ELEMENTWISE},
+    ("systolic", "gemm"): f"{SYSTOLIC}.gemm",
+    **{("systolic", kind): f"{SYSTOLIC}.elementwise:{kind}" for kind in ELEMENTWISE},
+    **{("systolic", kind): f"{SYSTOLIC}.attention:{kind}" for kind in ATTENTION},
     **{
-        ("gpu", kind): f"{GPU}.elementwise:{kind}"
-        for kind in ("norm", "activation", "softmax", "rope", "embed", "sample")
-    },
-    **{
-        ("gpu", kind): f"hwsim.operators.mapper.collective:{kind}"
-        for kind in ("all_reduce", "all_gather", "reduce_scatter", "all_to_all")
+        (class_, kind): f"hwsim.operators.mapper.collective:{kind}"
+        for class_ in ("gpu", "systolic")
+        for kind in COLLECTIVES
     },
 }
 

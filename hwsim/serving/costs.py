@@ -164,7 +164,7 @@ def prefill_surface(machine: Machine, shape: AttentionShape, most_chunk: int, lo
     def dims(chunk: Ints, visible: Ints) -> dict[str, Ints]:
         return {"batch": np.ones_like(chunk), "q_len": chunk, "kv_len": np.maximum(chunk, visible)}
 
-    tile = machine.kernels.attention.prefill.keys
+    tile = machine.prefill_keys
     chunks = np.union1d([1], stairs(2, STAIR, most_chunk, most_chunk))  # one query alone is another kernel
     axes = [chunks, stairs(1, tile, EXACT_VISIBLE, longest, RATIO)]
     return attention_surface("attention_prefill", machine, shape, axes, dims)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -129,16 +130,16 @@ def operator_columns(rows: list[dict[str, Any]], tp: int) -> dict[str, Any]:
 def tier_columns(run: Run) -> dict[str, Any]:
     """Columns of the group `tiers`: what passed each memory and the links to the other devices."""
     accelerator, tp = run.deployment.system.accelerator, run.deployment.placement.tp
-    tiers = accelerator.tiers
-    capacity = {"sram": tiers.sram.capacity * accelerator.units.tensor.count, "l2": tiers.l2.capacity}
+    capacity = accelerator.capacities()
     operators = run.account.operators()
     moved = {tier: sum(row[f"{tier}_bytes"] for row in operators) for tier in TIERS}
-    each = accelerator.power.per_byte | {"link": accelerator.links.scale_up.link.energy}
+    each = {str(tier): energy for tier, energy in accelerator.power.per_byte.items()}
+    each["link"] = accelerator.links.scale_up.link.energy
     return {
         "name": list(TIERS),
-        "capacity_bytes": np.array([int((capacity | {"hbm": tiers.hbm.capacity}).get(t, 0)) for t in TIERS], np.int64),
+        "capacity_bytes": np.array([capacity.get(t, 0) for t in TIERS], np.int64),
         "bytes": np.array([moved[tier] for tier in TIERS], np.int64),
-        "energy_pj": np.array([pj_ceil(each[tier] * moved[tier] * tp) for tier in TIERS], np.int64),
+        "energy_pj": np.array([pj_ceil(each.get(tier, Fraction(0)) * moved[tier] * tp) for tier in TIERS], np.int64),
     }
 
 

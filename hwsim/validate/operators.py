@@ -1,8 +1,8 @@
-"""Operators against measured kernels: times of graph replays, compared kind by kind, chip by chip, stack by stack.
+"""Operators against measured kernels, compared kind by kind, chip by chip, stack by stack.
 
-The measured tables are NVIDIA aiconfigurator's (Apache-2.0); each `Source` says how one file's columns become the
-dimensions of an operator. Errors are |simulated - measured| / measured, as median and 90th percentile, with the
-median of the signed error.
+The measured tables are NVIDIA aiconfigurator's (Apache-2.0; times of graph replays) and, of a TPU, LLMServingSim's
+(MIT); each `Source` says how one file's columns become the dimensions of an operator. Errors are |simulated - measured|
+/ measured, as median and 90th percentile, with the median of the signed error.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import csv
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,6 @@ from hwsim.operators.machine import Machine
 from hwsim.operators.operator import DTYPES
 from hwsim.operators.simulate import MAPPERS, simulate
 
-PROTOCOL = "graph-replay"
 CHIPS: Mapping[str, str] = {"a100_sxm": "a100-sxm", "h100_sxm": "h100-sxm", "b200_sxm": "b200-sxm", "l40s": "l40s"}
 STACKS: Mapping[str, str] = {"VLLM": "vllm", "TRTLLM": "trtllm"}
 MEASURED_DTYPES: Mapping[str, str] = {
@@ -42,13 +42,23 @@ class Source:
     file : str
         Name in the folder of measured data.
     dtype : str
-        Column of the operands' dtype.
+        Column of the operands' dtype; a file without one holds bf16.
     kind : callable
         Kind of operator of a row.
     dims : mapping of str to callable
         Each dimension from a row; a name of a dtype is a dimension too.
     sets : mapping of str to tuple of str
         Overrides by kind of description: what the file's kernels do otherwise than the stack they came with.
+    chip, software : str
+        Names for a file that has no columns `system` and `framework`.
+    protocol : str
+        How the file was timed.
+    time_ps : callable
+        Measured time of a row.
+    wanted : callable
+        Whether a row is compared.
+    note : str
+        Follows the kind in reports.
     """
 
     file: str
@@ -56,9 +66,21 @@ class Source:
     kind: Callable[[Row], str]
     dims: Mapping[str, Callable[[Row], int]]
     sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    chip: str = ""
+    software: str = ""
+    protocol: str = "graph-replay"
+    time_ps: Callable[[Row], float] = lambda row: float(row["latency_ms"]) * 1e9
+    wanted: Callable[[Row], bool] = lambda row: True
+    note: str = ""
+
+    def machine_of(self, row: Row) -> tuple[str | None, str | None]:
+        """Chip and software of a row; None for what hwsim does not know."""
+        return self.chip or CHIPS.get(row["system"]), self.software or STACKS.get(row["framework"])
 
     def dtype_of(self, row: Row) -> str | None:
         """Dtype of a row's operands, "bf16/fp8" where the cache has another; None for one that hwsim does not know."""
+        if not self.dtype:
+            return "bf16"
         own = MEASURED_DTYPES.get(row[self.dtype])
         cache = MEASURED_DTYPES.get(row.get("kv_cache_dtype", row[self.dtype]))
         return own if own == cache or own is None or cache is None else f"{own}/{cache}"
@@ -72,6 +94,14 @@ def _dtype(column: str) -> Callable[[Row], int]:
     return lambda row: DTYPES.index(MEASURED_DTYPES[row[column]])
 
 
+def _always(value: int) -> Callable[[Row], int]:
+    return lambda row: value
+
+
+def _square(row: Row) -> bool:
+    return row["n"] == row["k"] == "4096"
+
+
 _HEADS = {
     "batch": _whole("batch_size"),
     "heads": _whole("num_heads"),
@@ -79,6 +109,15 @@ _HEADS = {
     "head_dim": _whole("head_dim"),
     "window": _whole("window_size"),
     "kv_dtype": _dtype("kv_cache_dtype"),
+}
+
+_TPU: dict[str, Any] = {"chip": "tpu-v6e", "software": "jax", "protocol": "in-model"}
+_TPU_GEMM: dict[str, Any] = {
+    "dtype": "",
+    "kind": lambda row: "gemm",
+    "dims": {name: _whole(name) for name in ("m", "n", "k")},
+    "time_ps": lambda row: float(row["latency_ns"]) * 1e3,
+    **_TPU,
 }
 
 SOURCES: Mapping[str, Source] = {
@@ -98,6 +137,22 @@ SOURCES: Mapping[str, Source] = {
         lambda row: str(row["op_name"]),
         {"devices": _whole("num_gpus"), "bytes": lambda row: 2 * int(row["message_size"])},
         {"software": ("collectives=nccl-2.29",)},
+    ),
+    "tpu_gemm": Source("tpu_v6e_llama31_8b.csv", wanted=lambda row: not _square(row), **_TPU_GEMM),
+    # The same shape was measured twice with times a factor 2 apart: it is reported apart.
+    "tpu_gemm_4096": Source("tpu_v6e_llama31_8b.csv", wanted=_square, note=" 4096^2", **_TPU_GEMM),
+    "tpu_attention": Source(
+        "tpu_v6e_llama31_8b_attention.csv",
+        "",
+        lambda row: f"attention_{row['phase']}",
+        {
+            "batch": _whole("batch"),
+            "q_len": lambda row: max(1, int(row["q_len"])),
+            "kv_len": lambda row: int(row["q_len"]) + int(row["kv_len"]),
+            **{name: _always(size) for name, size in (("heads", 32), ("kv_heads", 8), ("head_dim", 128))},
+        },
+        time_ps=lambda row: float(row["mean_ns"]) * 1e3,
+        **_TPU,
     ),
 }
 
@@ -135,14 +190,14 @@ def compare(folder: Path, name: str, dtypes: tuple[str, ...] = ("bf16",)) -> dic
     errors = {}
     for group, rows in _grouped(folder / source.file, source, dtypes).items():
         kind, chip, stack, dtype = group
-        machine = Machine.of(chip, stack, PROTOCOL, source.sets)
+        machine = Machine.of(chip, stack, source.protocol, source.sets)
         if (machine.class_, kind) not in MAPPERS:
             continue
         dims = {dim: np.array([of(row) for row in rows], np.int64) for dim, of in source.dims.items()}
-        measured = np.array([float(row["latency_ms"]) for row in rows]) * 1e9
+        measured = np.array([source.time_ps(row) for row in rows])
         result = simulate(machine, kind, dims, dtype.split("/")[0])
         able = result.time_ps >= 0
-        errors[group] = result.time_ps[able] / measured[able] - 1
+        errors[kind + source.note, chip, stack, dtype] = result.time_ps[able] / measured[able] - 1
     return errors
 
 
@@ -152,9 +207,9 @@ def _grouped(path: Path, source: Source, dtypes: tuple[str, ...]) -> dict[Group,
     groups: dict[Group, list[Row]] = {}
     with path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            chip, stack = CHIPS.get(row["system"]), STACKS.get(row["framework"])
+            chip, stack = source.machine_of(row)
             dtype = source.dtype_of(row)
-            if chip and stack and dtype in dtypes:
+            if chip and stack and dtype in dtypes and source.wanted(row):
                 groups.setdefault((source.kind(row), chip, stack, dtype), []).append(row)
     return groups
 

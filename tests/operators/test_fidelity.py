@@ -17,7 +17,9 @@ LIMITS = {
     ("nccl", "fp16"): (0.06, 0.15),
     ("attention_decode", "bf16"): (0.06, 0.15),
     ("attention_prefill", "bf16"): (0.06, 0.15),
+    ("tpu_gemm", "bf16"): (0.1, 0.25),
 }
+TPU_ATTENTION = {"attention_decode": 0.05, "attention_prefill": 0.08}
 
 
 @pytest.mark.shared
@@ -33,6 +35,14 @@ def test_errors_stay_within_their_limits(shared: Path, source: str, dtype: str) 
     for line in found:
         assert line.median <= median, operators.table([line])
         assert line.p90 <= p90, operators.table([line])
+
+
+@pytest.mark.shared
+def test_attention_of_a_tpu_stays_within_its_limits(shared: Path) -> None:
+    found = list(operators.lines(operators.compare(shared / "measured", "tpu_attention")))
+    assert {line.kind for line in found} == set(TPU_ATTENTION)
+    for line in found:
+        assert line.median <= TPU_ATTENTION[line.kind], operators.table([line])
 
 
 def test_a_folder_without_measured_tables_is_named(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from hwsim.operators.candidates import Candidates, Programs, rates_of
 from hwsim.operators.machine import per_cycle
 from hwsim.operators.mapper.gpu.machine import Machine
 from hwsim.operators.mapper.gpu.tiles import ceil_div, missing
+from hwsim.operators.mapper.streams import STREAMS, Stream
 from hwsim.operators.operator import SIXTEENTH_BYTES
 from hwsim.operators.program import Template, TemplateBuilder
 
@@ -25,41 +26,6 @@ PIECE = 16 << 10  # bytes of one SM that are one command
 SECTION = 2 << 10  # bytes worth a command of their own while fewer than DEPTH are in flight
 DEPTH = 4  # pieces in flight
 LEAST = 4 << 10  # bytes that are worth an SM of their own where rows may be split
-
-
-@dataclass(frozen=True)
-class Stream:
-    """What one element of (rows x cols) costs.
-
-    Attributes
-    ----------
-    reads, writes : elements read and written for each
-    passes : times the input is read (a second time out of the L2)
-    flops, special : fp32 operations and special functions for each
-    rows : a row stays on one SM
-    cold : the input comes from memory (weights)
-    """
-
-    reads: int
-    writes: int
-    flops: int
-    special: int
-    passes: int = 1
-    rows: bool = False
-    cold: bool = False
-
-
-STREAMS: Mapping[str, Stream] = {
-    "norm": Stream(reads=1, writes=1, flops=6, special=0, rows=True),
-    "norm+residual": Stream(reads=2, writes=2, flops=7, special=0, rows=True),
-    "activation": Stream(reads=1, writes=1, flops=8, special=1),
-    "activation+gated": Stream(reads=2, writes=1, flops=6, special=1),
-    "softmax": Stream(reads=1, writes=1, flops=6, special=1, rows=True),
-    "rope": Stream(reads=1, writes=1, flops=6, special=0),
-    "embed": Stream(reads=1, writes=1, flops=0, special=0, cold=True),
-    # Logits become fp32 (two elements written) and are read again for the softmax and the draw.
-    "sample": Stream(reads=1, writes=2, flops=8, special=1, passes=5),
-}
 
 
 @cache

@@ -74,3 +74,8 @@ class Machine(machine.Machine):
     def cache(cls, chip: Any) -> int:
         """Bytes of the L2."""
         return int(chip.tiers.l2.capacity)
+
+    @property
+    def prefill_keys(self) -> int:
+        """Keys of a tile of prefill attention."""
+        return int(self.kernels.attention.prefill.keys)

@@ -39,3 +39,8 @@ class Machine(machine.Machine):
             if dtype in efficiency
         }
         return {"arrays": tensor.arrays, "rows": tensor.rows, "cols": tensor.cols, "rate": rate}
+
+    @property
+    def prefill_keys(self) -> int:
+        """Keys of a tile of prefill attention."""
+        return int(self.kernels.attention.keys)

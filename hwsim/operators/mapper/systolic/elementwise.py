@@ -1,0 +1,135 @@
+"""Operators that stream rows through the vector units of a systolic accelerator: one fused loop each.
+
+The loop starts, then every core reads its share into the scratchpad, computes and writes it back, piece by piece,
+several in flight. What the scratchpads do not hold comes from and goes to memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from hwsim.operators.candidates import Candidates, Programs, rates_of
+from hwsim.operators.machine import per_cycle
+from hwsim.operators.mapper.streams import STREAMS, Stream
+from hwsim.operators.mapper.systolic.blocks import absent_1024, size_bytes, up
+from hwsim.operators.mapper.systolic.machine import Machine
+from hwsim.operators.program import Template, TemplateBuilder
+
+Ints = np.ndarray
+PIECE = 256 << 10  # bytes of one core that are one command
+SECTION = 16 << 10  # bytes worth a command of their own while fewer than DEPTH are in flight
+DEPTH = 4  # pieces in flight
+
+
+@cache
+def template() -> Template:
+    """Launch; pieces through scratchpad and vector unit of a core, and back. Equal cores are one group."""
+    b = TemplateBuilder("systolic-elementwise")
+    launch, hbm = b.resource("launch", bound="launch"), b.resource("hbm", bound="hbm")
+    port = b.resource("port", bound="sram", per_core=True)
+    vector, special = (b.resource(name, bound="vector", per_core=True) for name in ("vector", "special"))
+    there, loaded, ready = (b.counter(name) for name in ("there", "loaded", "computed"))
+    pieces, cores = b.slot("pieces"), b.cell("cores")
+
+    q = b.queue("read")
+    q.run(launch, b.slot("launch"), sync=True)
+    with q.loop(pieces, pace=True) as piece:
+        last = [(piece, "last", 1)]
+        q.run(hbm, b.slot("hbm.read", 2), wait=[(ready, 1 - DEPTH)], done=there, vary=last, unit="B")
+    q = b.queue("load", mult=cores)
+    with q.loop(pieces) as piece:
+        q.run(port, b.slot("port.read", 2), wait=[(there, 1)], done=loaded, vary=[(piece, "last", 1)], unit="B")
+    q = b.queue("compute", mult=cores)
+    with q.loop(pieces) as piece:
+        last = [(piece, "last", 1)]
+        q.run(special, b.slot("special", 2), wait=[(loaded, 1)], vary=last)
+        q.run(vector, b.slot("flops", 2), done=ready, vary=last, unit="FLOP")
+    q = b.queue("write", mult=cores)
+    with q.loop(pieces) as piece:
+        last = [(piece, "last", 1)]
+        q.run(port, b.slot("port.write", 2), wait=[(ready, 1)], vary=last, sync=True, unit="B")
+        q.run(hbm, b.slot("hbm.write", 2), vary=last, unit="B")
+    return b.build()
+
+
+@dataclass(frozen=True)
+class Mapper:
+    """Mapper of one kind; its 0/1 dimension, if it has one, names the variant of the stream."""
+
+    kind: str
+    variant: str = ""
+
+    def propose(self, machine: Machine, dims: Mapping[str, Ints], dtype: str) -> Candidates:
+        """One candidate a case: there is one way to stream."""
+        case = np.arange(len(dims["rows"]))
+        return Candidates(case, np.zeros_like(case), {"variant": dims.get(self.variant, np.zeros_like(case))})
+
+    def programs(self, machine: Machine, dims: Mapping[str, Ints], dtype: str, chosen: Candidates) -> list[Programs]:
+        """One group of programs for each variant."""
+        variant = chosen.columns["variant"]
+        names = [self.kind] + [f"{self.kind}+{self.variant}"] * bool(self.variant)
+        found = []
+        for value, name in enumerate(names):
+            rows = np.flatnonzero(variant == value)
+            if len(rows):
+                of = {dim: column[chosen.case[rows]] for dim, column in dims.items()}
+                found.append(_programs(machine, of, dtype, STREAMS[name], rows))
+        return found
+
+    def describe(self, chosen: Candidates, row: int) -> str:
+        """A candidate in words."""
+        return f"{self.kind} stream" + f", {self.variant}" * bool(chosen.columns["variant"][row])
+
+
+def _programs(machine: Machine, dims: Mapping[str, Ints], dtype: str, stream: Stream, index: Ints) -> Programs:
+    t = template()
+    amounts, cores = count(machine, dims, dtype, stream)
+    pieces = amounts.pop("pieces")
+    values = np.zeros((len(index), t.size("slots")), np.int64)
+    for name, total in amounts.items():
+        first = t.slots[name].index
+        values[:, first] = total // pieces
+        values[:, first + 1] = total - total // pieces * (pieces - 1)
+    kernel = machine.kernels.elementwise
+    values[:, t.slots["pieces"].index] = pieces
+    values[:, t.slots["launch"].index] = machine.cycles(kernel.launch)
+    rates = {
+        "hbm": (per_cycle(machine.hbm_rate * kernel.efficiency), machine.hbm_latency),
+        "port": (machine.port, 0),
+        "vector": (machine.vector, 0),
+        "special": (machine.special, 0),
+    }
+    flops = dims["rows"] * dims["cols"] * stream.flops
+    return Programs(t, index, values, rates_of(t, rates), cells=cores[:, None], flops=flops)
+
+
+def count(machine: Machine, dims: Mapping[str, Ints], dtype: str, stream: Stream) -> tuple[dict[str, Ints], Ints]:
+    """Amounts of the template by slot, and the cores in use; int64 each."""
+    rows, cols = dims["rows"], dims["cols"]
+    elements = rows * cols
+    cores = np.minimum(rows, machine.cores) if stream.rows else np.full_like(rows, machine.cores)
+    share = up(rows, cores) * cols if stream.rows else up(elements, cores)
+    source, result = size_bytes(elements * stream.reads, dtype), size_bytes(elements * stream.writes, dtype)
+    absent = absent_1024(source + result, machine.sram * machine.cores // 2)
+    if not machine.timing.warm_activations:
+        absent = np.full_like(absent, 1024)
+    port = size_bytes(share * stream.reads, dtype) * stream.passes
+    amounts = {
+        "hbm.read": source if stream.cold else up(source * absent, 1024),
+        "port.read": port,
+        "special": share * stream.special,
+        "flops": share * stream.flops,
+        "port.write": size_bytes(share * stream.writes, dtype),
+        "hbm.write": up(result * absent, 1024),
+        "pieces": np.maximum(up(port, PIECE), (port // SECTION).clip(1, DEPTH)),
+    }
+    return amounts, cores
+
+
+norm = Mapper("norm", "residual")
+activation = Mapper("activation", "gated")
+softmax, rope, embed, sample = (Mapper(kind) for kind in ("softmax", "rope", "embed", "sample"))
