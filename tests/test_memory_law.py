@@ -6,7 +6,8 @@ import pytest
 
 import hwsim.describe
 from hwsim.describe.accelerator import Accelerator
-from hwsim.memory.law import PATTERNS, TIERS, ServiceLaw, laws
+from hwsim.memory.access import Access
+from hwsim.memory.law import PATTERNS, TIERS, ServiceLaw, allowed, laws
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +47,38 @@ def test_every_tier_and_link_has_a_law_that_says_where_it_comes_from(h100: Accel
 
 def test_a_tiers_rate_is_the_described_rate_times_its_efficiency(h100: Accelerator) -> None:
     hbm = laws(h100)["hbm"]
-    assert hbm.rate == h100.tiers.hbm.rate * h100.tiers.hbm.efficiency
+    assert hbm.channel is not None
+    assert hbm.rate == h100.tiers.hbm.rate * hbm.channel.share * h100.tiers.hbm.efficiency
     assert hbm.status == "measured" and "fitted to GEMM times" in hbm.provenance
 
 
-def test_a_pattern_nobody_measured_is_assumed(h100: Accelerator) -> None:
-    paged = laws(h100, "paged")["hbm"]
-    assert paged.status == "assumed" and "assumed for paged" in paged.provenance
+def test_a_pattern_nobody_measured_is_derived_from_commands_or_assumed(h100: Accelerator) -> None:
+    paged = laws(h100, "paged")
+    assert paged["hbm"].status == "derived" and "commands of hbm3-5200, paged" in paged["hbm"].provenance
+    assert paged["hbm"].rate < laws(h100)["hbm"].rate
+    assert paged["l2"].status == "assumed" and "assumed for paged" in paged["l2"].provenance
+
+
+def test_a_memory_without_commands_keeps_its_published_rate() -> None:
+    card = hwsim.describe.load("l40s", "accelerator")
+    hbm = laws(card, "paged")["hbm"]
+    assert hbm.channel is None and hbm.rate == card.tiers.hbm.rate * card.tiers.hbm.efficiency
+    assert allowed(card, "random") == card.tiers.hbm.rate
+    assert "no commands described" in hbm.warning(1 << 40)
+
+
+def test_all_channels_of_all_stacks_share_a_stream(h100: Accelerator) -> None:
+    hbm = laws(h100)["hbm"]
+    assert hbm.channel is not None and hbm.channels == 5 * 16
+    assert hbm.valid_from == 80 * hbm.channel.valid_from
+    assert hbm.error is not None and hbm.error < Fraction(1, 100)
+    assert hbm.refresh_interval is not None
+    assert float(hbm.refresh_interval) == pytest.approx(3.9e-6 / 32, rel=0.01)  # one of 32 banks
+
+
+def test_streams_without_a_base_class_are_flagged_at_every_size(h100: Accelerator) -> None:
+    hbm = laws(h100, Access("sequential", streams=4))["hbm"]
+    assert "bases nobody knows" in hbm.warning(1 << 40)
 
 
 def test_the_link_law_counts_all_links_of_a_device(h100: Accelerator) -> None:
@@ -60,9 +86,8 @@ def test_the_link_law_counts_all_links_of_a_device(h100: Accelerator) -> None:
     assert laws(h100)["link"].rate == scale_up.link.rate * scale_up.link.efficiency * scale_up.count
 
 
-def test_a_law_that_nobody_compared_with_commands_is_flagged() -> None:
+def test_a_law_is_flagged_below_its_range_and_where_nobody_compared(h100: Accelerator) -> None:
     assert law(1).flagged(1 << 40)
-    compared = ServiceLaw(
-        "hbm", "sequential", Fraction(1), Fraction(0), "derived", "a test", valid_from=1 << 20, error=Fraction(1, 100)
-    )
-    assert compared.flagged(1 << 19) and not compared.flagged(1 << 20)
+    compared = laws(h100)["hbm"]
+    assert compared.valid_from is not None
+    assert compared.flagged(compared.valid_from - 1) and not compared.flagged(compared.valid_from)

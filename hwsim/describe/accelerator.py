@@ -72,7 +72,7 @@ class Hbm(Block):
     stacks: Count = Field(description="stacks (or chips) of the memory")
     capacity: Bytes = Field(description="bytes of the device, as sold")
     rate: BytesPerSecond = Field(description="bytes per second of the device, as published")
-    efficiency: Ratio = Field(description="share of the rate that long streams reach")
+    efficiency: Ratio = Field(description="share of what the memory's commands allow that long streams reach")
     latency: Seconds = Field(description="time from a unit's request to its first byte")
 
 

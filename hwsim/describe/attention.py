@@ -55,7 +55,7 @@ class Decode(Block):
     item: Cycles = Field(description="start and end of a work item: page table, queries, first bytes; rescale, output")
     tile_time: Cycles = Field(description="a tile beside its matrix products")
     latency: Seconds = Field(description="request of a tile to its first bytes, page table included")
-    bandwidth: Ratio = Field(description="share of the memory's rate that paged reads reach")
+    bandwidth: Ratio = Field(description="share of what the memory's commands allow for paged reads")
     l2_rate: BytesPerCycle = Field(description="out of the L2, per unit")
     resident: Ratio = Field(description="share of the L2 that keeps keys and values between calls")
     distinct: Ratio = Field(Fraction(1), description="share of keys and values that differ in timed replays")
@@ -85,7 +85,7 @@ class Prefill(Block):
     rotary: bool = Field(description="that kernel also rotates the queries (reads and writes them)")
     single_decodes: bool = Field(False, description="chunks of one token each go to the decode kernel")
     alone: Factor = Field(Fraction(1), description="how much slower tiles run when every unit has at most one item")
-    bandwidth: Ratio = Field(description="share of the memory's rate")
+    bandwidth: Ratio = Field(description="share of what the memory's commands allow for paged reads")
     resident: Ratio = Field(description="share of the L2 that keeps the operands of a call")
 
 

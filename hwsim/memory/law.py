@@ -2,27 +2,39 @@
 
     time(bytes) = latency + bytes / rate        (phase-averaged: refresh is inside the rate)
 
-Programs ask once per operator and tier, for the whole stream. A law knows how it was come by: `measured` (fitted to or
-measured on silicon), `derived` (simulated or computed from the tier's own description) or `assumed` (a data sheet's
-figure, or a pattern that nobody measured). Today every law is made of the numbers an accelerator's description states;
-refresh fields, range and error are then unknown (None), which a reader of a result must be told.
+Programs ask once per operator and tier, for the whole stream. The memory of a device takes its law by the access
+pattern of the stream, from the commands of its channels (`channel_law`): the share of the published rate they allow,
+times the tier's calibrated `efficiency`. A memory without described commands keeps its published rate.
+
+A law knows how it was come by: `measured` (fitted to or measured on silicon), `derived` (simulated or computed from the
+tier's own description) or `assumed` (a data sheet's figure, or a pattern that nobody measured).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, get_args
 
 from hwsim.describe import gpu
 from hwsim.describe.accelerator import Accelerator
 from hwsim.describe.link import Link
+from hwsim.memory.access import SEQUENTIAL, Access
+from hwsim.memory.channel_law import ChannelLaw, channel_law
 from hwsim.units import ceil_fraction
 
-Pattern = Literal["sequential", "paged", "write"]
+Pattern = Literal["sequential", "paged", "write", "mixed", "random"]
 Status = Literal["measured", "derived", "assumed"]
 
-PATTERNS: tuple[Pattern, ...] = ("sequential", "paged", "write")
+PATTERNS: tuple[Pattern, ...] = get_args(Pattern)
+ACCESS: dict[Pattern, Access] = {
+    "sequential": SEQUENTIAL,
+    "paged": Access("paged", block=4096),
+    "write": Access("sequential", reads=0, writes=1),
+    "mixed": Access("sequential", reads=2, writes=1),
+    "random": Access("random"),
+}
+"""What one channel sees: weights; KV pages (16 tokens of a head of 128 in 16 bits); results; both; single granules."""
 TIERS = ("sram", "l2", "hbm", "link", "host")
 
 # How far a description's own words can be trusted for the pattern they were measured with.
@@ -47,8 +59,8 @@ class ServiceLaw:
     ----------
     tier : str
         sram (the port of ONE unit), l2, hbm, link (all scale-up links of the device, one direction) or host.
-    pattern : str
-        sequential, paged or write.
+    pattern : str or Access
+        A name of PATTERNS, or the pattern itself.
     rate : Fraction
         Sustained bytes per second, refresh included.
     latency : Fraction
@@ -57,24 +69,40 @@ class ServiceLaw:
         measured, derived or assumed.
     provenance : str
         Where the numbers come from.
-    refresh_interval, refresh_stall : Fraction or None
-        Seconds between two refreshes of a channel and seconds each takes; None when inside the rate and unknown.
-    valid_from : int or None
-        Bytes from which the law holds within `error`; None when nobody compared.
-    error : Fraction or None
-        Published mean relative error against the commands simulated; None when nobody compared.
+    channel : ChannelLaw or None
+        Law of each of the tier's channels; None where no commands are described.
+    channels : int
+        How many there are.
     """
 
     tier: str
-    pattern: Pattern
+    pattern: Pattern | Access
     rate: Fraction
     latency: Fraction
     status: Status
     provenance: str
-    refresh_interval: Fraction | None = None
-    refresh_stall: Fraction | None = None
-    valid_from: int | None = None
-    error: Fraction | None = None
+    channel: ChannelLaw | None = None
+    channels: int = 1
+
+    @property
+    def refresh_interval(self) -> Fraction | None:
+        """Seconds between two refreshes of a channel; None when inside the rate and unknown."""
+        return None if self.channel is None else self.channel.interval * self.channel.tick_ps / 10**12
+
+    @property
+    def refresh_stall(self) -> Fraction | None:
+        """Seconds a refresh costs a channel; None when inside the rate and unknown."""
+        return None if self.channel is None else self.channel.stall * self.channel.tick_ps / 10**12
+
+    @property
+    def valid_from(self) -> int | None:
+        """Bytes from which the law is within 2 % of the commands simulated; None when nobody compared."""
+        return None if self.channel is None else self.channel.valid_from * self.channels
+
+    @property
+    def error(self) -> Fraction | None:
+        """Published error of the phase-averaged form at 1 MiB a channel (computed on request); None: unknown."""
+        return None if self.channel is None else self.channel.errors()[-1].averaged
 
     def per_cycle(self, clock: Fraction | int) -> tuple[int, int]:
         """The rate in bytes per cycle of `clock` (Hz) as (numerator, denominator).
@@ -94,39 +122,79 @@ class ServiceLaw:
 
     def flagged(self, size_bytes: int) -> bool:
         """Whether a stream of this size lies outside the range in which the law was compared with commands."""
-        return self.valid_from is None or size_bytes < self.valid_from
+        return bool(self.warning(size_bytes))
+
+    def warning(self, size_bytes: int) -> str:
+        """Why the law may be wrong for a stream of so many bytes; empty where it holds."""
+        if self.channel is None or self.valid_from is None:
+            return f"{self.tier}: no commands described, nobody compared the rate"
+        if self.channel.access.open_question:
+            return f"{self.tier}: {self.channel.access.open_question}"
+        if size_bytes < self.valid_from:
+            return f"{self.tier}: {size_bytes} B, below {self.valid_from} B one refresh is more than 2 %"
+        return ""
 
 
-def laws(accelerator: Accelerator, pattern: Pattern = "sequential") -> dict[str, ServiceLaw]:
+def laws(accelerator: Accelerator, pattern: Pattern | Access = "sequential") -> dict[str, ServiceLaw]:
     """Laws of all tiers and links of an accelerator, by tier.
 
-    Tiers are sequential streams in the measurements that descriptions rest on; the same rate is `assumed` for the other
-    patterns until a memory's commands are simulated.
+    Tiers are sequential streams in the measurements that descriptions rest on; for the other patterns the memory's rate
+    is derived from its commands, and all other rates are `assumed`.
     """
     clock, tiers, links = accelerator.clocks.core, accelerator.tiers, accelerator.links
     scale_up = links.scale_up
-    units = accelerator.units.tensor.count
     out, up = link_law(scale_up.link, scale_up.count), link_law(links.host.link, 1)
     found = {
         "sram": (tiers.sram.port * clock, Fraction(0)),
-        "hbm": (tiers.hbm.rate * tiers.hbm.efficiency, tiers.hbm.latency),
         "link": (out.rate, out.latency),
         "host": (up.rate, up.latency),
     }
     if isinstance(accelerator, gpu.Accelerator):
-        found["l2"] = (accelerator.tiers.l2.rate * units * clock, accelerator.generation.timing.l2_latency)
-    made = {
-        tier: ServiceLaw(tier, "sequential", *found[tier], *_told(accelerator, *_DECIDES[tier]))
-        for tier in TIERS
-        if tier in found
-    }
-    if pattern == "sequential":
-        return made
-    note = f"; known for sequential streams, assumed for {pattern}"
-    return {
-        tier: replace(law, pattern=pattern, status="assumed", provenance=law.provenance + note)
-        for tier, law in made.items()
-    }
+        rate = accelerator.tiers.l2.rate * accelerator.units.tensor.count * clock
+        found["l2"] = (rate, accelerator.generation.timing.l2_latency)
+    made = {tier: _described(accelerator, tier, pattern, *what) for tier, what in found.items()}
+    made["hbm"] = _memory_law(accelerator, pattern)
+    return {tier: made[tier] for tier in TIERS if tier in made}
+
+
+def _described(
+    accelerator: Accelerator, tier: str, pattern: Pattern | Access, rate: Fraction, latency: Fraction
+) -> ServiceLaw:
+    """A law of the description's own numbers; they were measured with sequential streams."""
+    status, told = _told(accelerator, *_DECIDES[tier])
+    if pattern != "sequential":
+        status, told = "assumed", f"{told}; known for sequential streams, assumed for {pattern}"
+    return ServiceLaw(tier, pattern, rate, latency, status, told)
+
+
+def allowed(accelerator: Accelerator, pattern: Pattern | Access) -> Fraction:
+    """Bytes per second that the commands of the device's memory allow; the published rate where none are described."""
+    hbm = accelerator.tiers.hbm
+    channel = _channel(accelerator, pattern)
+    return hbm.rate if channel is None else hbm.rate * channel.share
+
+
+def _channel(accelerator: Accelerator, pattern: Pattern | Access) -> ChannelLaw | None:
+    memory = accelerator.tiers.hbm.memory
+    access = pattern if isinstance(pattern, Access) else ACCESS[pattern]
+    return None if memory.commands is None else channel_law(memory, access)
+
+
+def _memory_law(accelerator: Accelerator, pattern: Pattern | Access) -> ServiceLaw:
+    """The law of the device's memory: what its commands allow, times its efficiency."""
+    hbm, channel = accelerator.tiers.hbm, _channel(accelerator, pattern)
+    rate = allowed(accelerator, pattern) * hbm.efficiency
+    law = _described(accelerator, "hbm", pattern, rate, hbm.latency)
+    if channel is None or hbm.memory.commands is None:
+        return law
+    status, told = _told(accelerator, *_DECIDES["hbm"])
+    return replace(
+        law,
+        status=status if pattern == "sequential" else "derived",
+        provenance=f"commands of {hbm.memory.id}, {pattern}: {float(channel.share):.1%} of the rate; {told}",
+        channel=channel,
+        channels=hbm.stacks * hbm.memory.commands.channels,
+    )
 
 
 def link_law(link: Link, count: int) -> ServiceLaw:

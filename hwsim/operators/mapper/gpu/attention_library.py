@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from hwsim.describe.attention import Attention
+from hwsim.memory.law import allowed
 from hwsim.operators.mapper.gpu.machine import Machine
 from hwsim.operators.operator import DTYPES, SIXTEENTH_BYTES
 
@@ -24,7 +25,7 @@ class Device:
     clock : core clock, Hz
     cores : SMs
     tensor : sustained FLOP per cycle of one SM, by dtype
-    hbm : peak bytes per cycle
+    hbm : bytes per cycle that the memory's commands allow for paged reads
     port : bytes per cycle into one SM at the wire rate of small kernels
     l2 : bytes
     warm : the protocol leaves keys and values in the L2 as far as they fit
@@ -48,7 +49,7 @@ class Device:
             clock=machine.clock,
             cores=machine.cores,
             tensor={dtype: chip.units.tensor.per_cycle[dtype] * kernels.prefill.tensor for dtype in machine.tensor},
-            hbm=chip.tiers.hbm.rate / machine.clock,
+            hbm=allowed(chip, "paged") / machine.clock,
             port=machine.port,
             l2=int(chip.tiers.l2.capacity),
             warm=machine.timing.warm_kv,
