@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -51,6 +51,7 @@ class Device(Description):
 
     kind: ClassVar[str] = "device"
 
+    tier: Literal["cxl", "host", "flash"] = Field(description="what it is to an accelerator")
     capacity: Bytes = Field(description="bytes of one device")
     line: Bytes = Field(description="bytes of one request")
     link: Annotated[Link, Reference("link")]

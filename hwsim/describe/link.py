@@ -31,6 +31,9 @@ class Flits(Block):
     )
     all_data: bool = Field(False, description="slots: a flit may be all data when so much of it is owed")
     headers: dict[Message, Bytes] = Field({}, description="stream, packets: bytes of a message beside its data")
+    payload: Bytes = Field(
+        Fraction(0), description="stream, packets: most data of one message; more takes several headers"
+    )
     credits: dict[Message, Count] = Field(description="messages the receiver has room for")
     update: Bytes = Field(Fraction(0), description="packets: bytes of a credit update; 0 B: any packet carries credits")
     update_every: Count = Field(1, description="packets: buffers freed before an update goes before waiting messages")

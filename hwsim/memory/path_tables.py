@@ -137,7 +137,9 @@ def way_row(link: Link, line: int, source: int, target: int, reverse: int, hop: 
     flits = flits_of(link)
     slot, format_ = int(flits.slot), _FORMATS[flits.format]
     data = {kind: ceil_div(line, slot) if kind in _CARRIES_DATA else 0 for kind in MESSAGES}
-    body = [ceil_div(int(flits.headers.get(kind, 0)), slot) + data[kind] for kind in MESSAGES]
+    pieces = ceil_div(line, int(flits.payload)) if flits.payload else 1
+    headers = {kind: ceil_div(int(flits.headers.get(kind, 0)), slot) for kind in MESSAGES}
+    body = [headers[kind] * (pieces if data[kind] else 1) + data[kind] for kind in MESSAGES]
     shares = (flits.per_slot, flits.per_first_slot or flits.per_slot)
     units = [ceil_div(rows.ROOM, share[kind]) for share in shares for kind in MESSAGES] if flits.per_slot else [0] * 8
     credits = [flits.credits[kind] if units[i] + body[i] else 0 for i, kind in enumerate(MESSAGES)]

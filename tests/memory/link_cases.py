@@ -19,6 +19,7 @@ DEVICE = """
 name: memory that bounds nothing
 source: the test
 status: assumed
+tier: cxl
 capacity: 1 TB
 line: {line}
 link: {link}
