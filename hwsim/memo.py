@@ -128,6 +128,13 @@ class Table:
                 run.search(digest, questions, found, samples)
         return found, samples
 
+    def rows(self) -> tuple[Ints, Ints]:
+        """All questions at hand and their samples: int64[N, question], int64[N, sample]; one may appear twice."""
+        runs = self._kept + self._new
+        questions = [run.questions for run in runs] or [np.zeros((0, self.question), np.int64)]
+        samples = [run.samples for run in runs] or [np.zeros((0, self.sample), np.int64)]
+        return np.concatenate(questions), np.concatenate(samples)
+
     def put(self, questions: Ints, samples: Ints) -> None:
         """Add rows: int64[N, question] and int64[N, sample]; on disk after `flush`."""
         questions, samples = _rows(questions, self.question), _rows(samples, self.sample)

@@ -38,10 +38,10 @@ cdef class Steps:
         """Times of steps, ps, -1 where a cell has no sample: int64[n] from sums int64[n, 10] in the order of StepSums."""
         cdef Py_ssize_t n = sums.shape[0], i
         cdef int64_t[::1] out = np.empty(n, np.int64)
-        cdef int64_t lacking[2]
+        cdef int64_t cells[2]
         cdef StepSums step
         with nogil:
             for i in range(n):
                 memcpy(&step, &sums[i, 0], sizeof(StepSums))
-                out[i] = step_time(&self.table, &step, lacking)
+                out[i] = step_time(&self.table, &step, cells)
         return np.asarray(out)

@@ -22,6 +22,7 @@ class ServeRun:
     finished: int
     preemptions: int
     now_ps: int
+    guess: bool
     loops: int
     decodes: _Counted
     kv: _Counted

@@ -66,9 +66,13 @@ cdef class ServeRun(Scheduler):
         Since the beginning.
     now_ps : int
         Time of the last event.
+    guess : bool
+        Price attention whose cell has no sample by the closed form instead of returning MISSING: a run that only
+        looks ahead for the cells that a true run will need.
     """
 
     cdef readonly object costs
+    cdef public bint guess
     cdef readonly int64_t n_steps, n_chunks, total_steps, total_chunks, finished
     cdef int64_t[:, ::1] batch_end      # [replicas, 2] end of each batch in flight
     cdef int64_t[:, ::1] batch_head     # [replicas, 2] its finishing requests, in running order
@@ -117,7 +121,7 @@ cdef class ServeRun(Scheduler):
         if costs.step is not None:
             form = costs.step.form
             self.steps = Steps(costs.step.axes, costs.step.keys, costs.step.scales, form.constants(), form.parts)
-        else:
+        if costs.prefill is not None:
             point_at(&self.prefill, costs.prefill, types.PREFILL)
             point_at(&self.decode, costs.decode, types.DECODE)
             self.decode_mixed = self.decode
@@ -330,17 +334,27 @@ cdef class ServeRun(Scheduler):
         head = self.seq_time[self.step.n_sched]
         if head < 0:
             miss(&self.lacking, SEQ_TIME, self.step.n_sched, 0)
-        attention = self.price_step() if self.steps is not None else self.price_attention()
+        self.step.cell = self.step.decode_cell = -1
+        attention = self.price_attention() if self.by_surface() else self.price_step()
+        if self.lacking.count:      # before OUTSIDE: missing samples are negative too, and so is their sum
+            return MISSING
         if attention == OUTSIDE:
             return OUT_OF_TABLE
-        if self.lacking.count:
-            return MISSING
         self.step.padded = padded
         self.step.attention_ps = attention * self.layers
         self.step.end_ps = self.step.start_ps + max(1, (
             dense + head + self.step.attention_ps + self.step_gap + self.seq_gap * self.step.n_sched
             + (self.mixed_gap if self.step.n_prefill else 0)))
         return GO
+
+    cdef bint by_surface(self) noexcept nogil:
+        """Whether the surfaces price the step's attention: always without a table of steps, else a uniform one."""
+        cdef int64_t longest = (self.step.longest + self.tile_tokens - 1) // self.tile_tokens
+        if self.steps is None or self.prefill.nx == 0:
+            return self.steps is None
+        if self.step.n_decode == 0:
+            return self.step.n_prefill == 1
+        return self.step.n_prefill == 0 and self.step.n_decode * longest == self.step.sum_tiles
 
     cdef int64_t price_step(self) noexcept nogil:
         """Attention of the step as a whole, one layer."""
@@ -360,10 +374,12 @@ cdef class ServeRun(Scheduler):
         sums.longest = (self.step.longest + self.tile_tokens - 1) // self.tile_tokens
         sums.keys = self.step.sum_context
         sums.moment = self.decodes.sum_squares(self.step.replica) if self.step.n_decode else 0
-        time = step_time(&self.steps.table, &sums, cells)
-        for i in range(2):
-            if cells[i] >= 0:
-                miss(&self.lacking, STEP, cells[i], 0)
+        time = step_time(&self.steps.table, &sums, cells, self.guess)
+        self.step.cell, self.step.decode_cell = cells[0], cells[1]
+        if time < 0:
+            for i in range(2):
+                if cells[i] >= 0:
+                    miss(&self.lacking, STEP, cells[i], 0)
         return time
 
     cdef int64_t price_attention(self) noexcept nogil:

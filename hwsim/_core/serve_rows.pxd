@@ -56,6 +56,7 @@ cdef packed struct StepRow:     # serve_types.STEP_DTYPE
     int64_t tokens, padded, n_decode, n_prefill, n_sched
     int64_t sum_context, sum_tiles, longest
     int64_t preempted, kv_used_blocks, waiting, running
+    int64_t cell, decode_cell
 
 cdef packed struct ChunkRow:    # serve_types.CHUNK_DTYPE
     int64_t step, request, chunk, cached

@@ -50,6 +50,8 @@ STEP_COLUMNS = (
     "kv_used_blocks",
     "waiting",  # requests of the replica not admitted, arrivals the engine has not seen included
     "running",
+    "cell",  # cell of the table of steps that priced its attention; -1 = a surface did
+    "decode_cell",  # the same of decodes in a kernel of their own; -1 = there is none
 )
 CHUNK_COLUMNS = ("step", "request", "chunk", "cached")
 REQUEST_COLUMNS = (
@@ -276,6 +278,9 @@ class StepTimes(Protocol):
     def time(self, sums: StepSums) -> int:
         """Picoseconds of one layer."""
 
+    def cells_of_step(self, sums: StepSums) -> tuple[int, int]:
+        """Cells that answer: of the step or its chunks, and of decodes in a kernel of their own (-1 = none)."""
+
 
 @dataclass(frozen=True)
 class Costs:
@@ -288,9 +293,9 @@ class Costs:
     seq_time : int64[max_num_seqs + 1]
         Head and sampler, by scheduled requests.
     prefill : Surface, optional
-        (chunk, cached): attention of one chunk, one layer. Not needed with `step`.
+        (chunk, cached): attention of one chunk, one layer.
     decode : Surface, optional
-        (decodes, tiles a decode): attention of the decodes alone, one layer. Not needed with `step`.
+        (decodes, tiles a decode): attention of the decodes alone, one layer.
     decode_mixed : Surface, optional
         The same for decodes that share a kernel with chunks; `decode` without.
     layers : int
@@ -305,7 +310,8 @@ class Costs:
         What a kernel takes however small; more for one work item; more for each KV tile of it: no kernel is faster
         than its longest context (see `compose`).
     step : StepTimes, optional
-        Attention of one layer of whole steps, asked by `StepSums`; then the surfaces are not asked.
+        Attention of one layer of whole steps, asked by `StepSums`. The surfaces, where there are any, then answer
+        only for a chunk alone and for decodes of equal tiles alone, of which they know more.
     """
 
     token_time: Ints

@@ -195,28 +195,32 @@ cdef inline int64_t scale_of(const StepTable *t, int64_t cell) noexcept nogil:
     return -1
 
 
-cdef inline int64_t time_of(const StepTable *t, const StepSums *s, int64_t *lacking) noexcept nogil:
-    """Time of a step of one kernel, ps; -1 and the cell in `lacking` where it has no sample."""
-    cdef int64_t cell = cell_of(t, s), scale = scale_of(t, cell)
+cdef inline int64_t time_of(const StepTable *t, const StepSums *s, int64_t *cell, bint guess) noexcept nogil:
+    """Time of a step of one kernel, ps; where its cell has no sample -1, or with `guess` the closed form alone."""
+    cdef int64_t scale
+    cell[0] = cell_of(t, s)
+    scale = scale_of(t, cell[0])
     if scale < 0:
-        lacking[0] = cell
-        return -1
+        if not guess:
+            return -1
+        scale = 1 << SCALE
     return (scale * form_of(t, s) + (1 << SCALE) - 1) >> SCALE
 
 
-cdef inline int64_t step_time(const StepTable *t, const StepSums *s, int64_t *lacking) noexcept nogil:
-    """Attention of a step, ps of one layer.
+cdef inline int64_t step_time(const StepTable *t, const StepSums *s, int64_t *cells, bint guess=False) noexcept nogil:
+    """Attention of a step, ps of one layer; where a cell has no sample -1, or with `guess` the closed form alone.
 
-    Cells without a sample go to lacking[0] and lacking[1] (-1 = none), and the answer is then -1.
+    The cells asked go to cells[0] (of the step, or of its chunks) and cells[1] (of its decodes in a kernel of their
+    own), -1 = none.
     """
     cdef StepSums chunks, decodes
-    cdef int64_t first = 0, second = 0
-    lacking[0] = lacking[1] = -1
+    cdef int64_t first, second
+    cells[0] = cells[1] = -1
     if t.form.one_kernel or s.tokens == 0 or s.decodes == 0:
-        return time_of(t, s, lacking)
+        return time_of(t, s, cells, guess)
     chunks, decodes = s[0], s[0]
     chunks.decodes = chunks.tiles = chunks.longest = chunks.keys = chunks.moment = 0
     decodes.tokens = decodes.squares = decodes.behind = decodes.reach = decodes.widest = 0
-    first = time_of(t, &chunks, lacking)
-    second = time_of(t, &decodes, lacking + 1)
+    first = time_of(t, &chunks, cells, guess)
+    second = time_of(t, &decodes, cells + 1, guess)
     return -1 if first < 0 or second < 0 else first + second

@@ -231,6 +231,9 @@ class StepSurface:
             geometric(SPREAD, SPREAD * min(self.most_decodes, deepest), 4),
         )
         self.keys, self.scales = np.zeros(CAPACITY, np.int64), np.zeros(CAPACITY, np.int64)
+        if self.memo is not None:
+            known, rows = self.memo.rows()
+            self._keep(known[:, 0], rows)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -273,7 +276,13 @@ class StepSurface:
         wanted = wanted[self.find(wanted) < 0]
         if not len(wanted):
             return
-        for cell, row in zip(wanted.tolist(), self._rows(wanted), strict=True):
+        self._keep(wanted, self._rows(wanted))
+
+    def _keep(self, cells: Ints, rows: Ints) -> None:
+        """Put samples and their scales where `find` and the core look for them."""
+        for cell, row in zip(cells.tolist(), rows, strict=True):
+            if cell in self.rows:
+                continue
             place = slot_of(cell)
             while self.keys[place]:
                 place = (place + 1) % CAPACITY
@@ -336,6 +345,13 @@ class StepSurface:
     def time(self, sums: Sequence[int]) -> int:
         """Time of one step, ps, from its sums in the order of `Sums`."""
         return int(self.ask(Sums(*(np.array([value], np.int64) for value in sums)))[0])
+
+    def cells_of_step(self, sums: Sequence[int]) -> tuple[int, int]:
+        """Cells of one step: its own or its chunks', and its decodes' where these are a kernel of their own (or -1)."""
+        step = Sums(*(np.array([value], np.int64) for value in sums))
+        if self.form.one_kernel or not step.tokens[0] or not step.decodes[0]:
+            return int(self.cells(step)[0]), -1
+        return int(self.cells(step.part(True))[0]), int(self.cells(step.part(False))[0])
 
     def _parts(self, sums: Sums) -> list[tuple[Sums, Ints]]:
         """The chunks alone and the decodes alone, and the steps that have them."""

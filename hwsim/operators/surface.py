@@ -95,6 +95,8 @@ class Surface:
         shape = tuple(len(axis) for axis in self.axes)
         self.times = np.full(shape, MISSING, np.int64)
         self.samples = np.full((self.times.size, len(COLUMNS)), MISSING, np.int64)
+        if self.memo is not None:
+            self._recall(*self.memo.rows())
 
     def questions(self, points: Ints) -> Ints:
         """The grid coordinates of flat point indices: int64[n, axes]."""
@@ -119,6 +121,12 @@ class Surface:
             self.simulated += len(asked)
             if self.memo is not None:
                 self.memo.put(asked, fresh)
+
+    def _recall(self, questions: Ints, samples: Ints) -> None:
+        """Take what the memo knows of the grid's points."""
+        places = [np.minimum(np.searchsorted(axis, q), len(axis) - 1) for axis, q in zip(self.axes, questions.T)]
+        on = np.logical_and.reduce([axis[i] == q for axis, i, q in zip(self.axes, places, questions.T)])
+        self._keep(np.ravel_multi_index([i[on] for i in places], self.times.shape), samples[on])
 
     def _keep(self, points: Ints, samples: Ints) -> None:
         self.samples[points] = samples

@@ -363,7 +363,7 @@ class Serving:
         """Put a batch in flight: its time, its outputs, its rows."""
         replica, rules = self.replicas[number], self.rules
         start = max(now, replica.device_free)
-        padded, attention, rest = self.price(batch)
+        padded, attention, rest, cells = self.price(batch)
         end = start + max(1, attention + rest)
         scheduled = [request for request, _ in batch.decodes] + [request for request, _, _ in batch.chunks]
         for request in scheduled:
@@ -380,12 +380,12 @@ class Serving:
             number, now, start, end, attention, batch.tokens, padded, len(contexts), len(batch.chunks), len(scheduled),
             sum(contexts), sum(-(-c // rules.tile_tokens) for c in contexts), max(contexts, default=0),
             replica.preempted, rules.kv_blocks - 1 - len(replica.blocks.free),
-            len(replica.inbox) + len(replica.waiting), len(replica.running),
+            len(replica.inbox) + len(replica.waiting), len(replica.running), *cells,
         ))  # fmt: skip
         replica.preempted = 0
 
-    def price(self, batch: Batch) -> tuple[int, int, int]:
-        """Padded tokens, attention of all layers and everything else."""
+    def price(self, batch: Batch) -> tuple[int, int, int, tuple[int, int]]:
+        """Padded tokens, attention of all layers, everything else, and the cells that priced the attention."""
         costs = self.costs
         pad = costs.pad_mixed if batch.chunks else costs.pad_decode
         assert pad is not None
@@ -394,16 +394,17 @@ class Serving:
         rest = self._sample(types.TOKEN_TIME, costs.token_time, (padded,))
         rest += self._sample(types.SEQ_TIME, costs.seq_time, (sequences,))
         rest += costs.step_gap_ps + costs.seq_gap_ps * sequences + (costs.mixed_gap_ps if batch.chunks else 0)
-        return padded, self.attend(batch) * costs.layers, rest
+        tiles = [-(-context // self.rules.tile_tokens) for _, context in batch.decodes]
+        uniform = len(batch.chunks) == 1 if not tiles else not batch.chunks and len(set(tiles)) == 1
+        if costs.step is None or (uniform and costs.prefill is not None):
+            return padded, self.attend(batch, tiles) * costs.layers, rest, (-1, -1)
+        contexts = [context for _, context in batch.decodes]
+        sums = sums_of([(t, cached) for _, t, cached in batch.chunks], contexts, self.rules.tile_tokens)
+        return padded, costs.step.time(sums) * costs.layers, rest, costs.step.cells_of_step(sums)
 
-    def attend(self, batch: Batch) -> int:
+    def attend(self, batch: Batch, tiles: list[int]) -> int:
         """Attention of one layer: the kernels of chunks and of decodes, as one kernel or one after the other."""
         costs = self.costs
-        tiles = [-(-context // self.rules.tile_tokens) for _, context in batch.decodes]
-        if costs.step is not None:
-            contexts = [context for _, context in batch.decodes]
-            chunks_of_step = [(t, cached) for _, t, cached in batch.chunks]
-            return costs.step.time(sums_of(chunks_of_step, contexts, self.rules.tile_tokens))
         # Each part is what it takes beyond the fixed time of a kernel.
         chunks = sum(self._ask(types.PREFILL, t, cached, 1) - costs.fixed_ps for _, t, cached in batch.chunks)
         if not batch.decodes:

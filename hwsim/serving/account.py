@@ -5,13 +5,15 @@ Steps come in any number of parts; the totals do not depend on how the run was c
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from hwsim._core.bounds import BOUND_CLASSES
-from hwsim.operators.surface import BOUNDS, COLUMNS, TIME, Ints
+from hwsim._core.serve_types import CHUNK_DTYPE
+from hwsim.operators.surface import COLUMNS, TIME, Ints
 from hwsim.serving.costs import CostTables
 
 HALF = 10  # surfaces count their use in 2**-20 of a question
@@ -40,9 +42,12 @@ class Account:
     by_tokens, by_sequences : int64[]
         Steps with each padded token count, with each number of scheduled requests.
     prefill, decode : int64[]
-        Use of the points of the attention surfaces.
-    attention_ps, busy_ps, steps : int
-        Attention of all layers as the core composed it; time with a step on the device; steps.
+        Use of the points of the surfaces of uniform steps.
+    cells : dict of int to int
+        Attention of all layers that each cell of the table of steps priced, ps; a step of two kernels counts for both,
+        in proportion to their samples.
+    busy_ps, steps : int
+        Time with a step on the device; steps.
     """
 
     costs: CostTables
@@ -50,12 +55,11 @@ class Account:
     by_sequences: Ints = field(init=False)
     prefill: Ints = field(init=False)
     decode: Ints = field(init=False)
-    attention_ps: int = 0
+    cells: Counter[int] = field(init=False, default_factory=Counter)
     busy_ps: int = 0
     steps: int = 0
-    chunks: int = 0
-    decode_steps: int = 0
-    peak_blocks: int = 0
+    kinds: Counter[str] = field(init=False, default_factory=Counter)
+    pending: np.ndarray = field(init=False, default_factory=lambda: np.zeros(0, CHUNK_DTYPE))  # of steps yet to come
 
     def __post_init__(self) -> None:
         self.by_tokens = np.zeros(len(self.costs.tokens.times), np.int64)
@@ -67,17 +71,35 @@ class Account:
         """Take STEP_DTYPE and CHUNK_DTYPE rows of the core."""
         self.by_tokens += np.bincount(steps["padded"], minlength=len(self.by_tokens))
         self.by_sequences += np.bincount(steps["n_sched"], minlength=len(self.by_sequences))
-        visible = chunks["chunk"] + chunks["cached"]
-        self.prefill += self.costs.prefill.spread(np.stack([chunks["chunk"], visible], axis=1))
-        decodes = steps[steps["n_decode"] > 0]
-        questions = np.stack([decodes["n_decode"], decodes["sum_tiles"]], axis=1)
-        self.decode += self.costs.decode.spread(questions, den=decodes["n_decode"])
-        self.attention_ps += int(steps["attention_ps"].sum())
+        chunks = np.concatenate([self.pending, chunks])
+        here = chunks["step"] < self.steps + len(steps)
+        self.pending, chunks = chunks[~here], chunks[here]
+        uniform = steps["cell"] < 0
+        self._add_uniform(steps[uniform & (steps["n_decode"] > 0)], chunks[uniform[chunks["step"] - self.steps]])
+        self._add_cells(steps[~uniform])
         self.busy_ps += int((steps["end_ps"] - steps["start_ps"]).sum())
         self.steps += len(steps)
-        self.chunks += len(chunks)
-        self.decode_steps += len(decodes)
-        self.peak_blocks = max(self.peak_blocks, int(steps["kv_used_blocks"].max(initial=0)))
+
+    def _add_uniform(self, decodes: np.ndarray, chunks: np.ndarray) -> None:
+        """What the surfaces priced: decodes of steps, and chunks."""
+        visible = chunks["chunk"] + chunks["cached"]
+        self.prefill += self.costs.prefill.spread(np.stack([chunks["chunk"], visible], axis=1))
+        questions = np.stack([decodes["n_decode"], decodes["sum_tiles"]], axis=1)
+        self.decode += self.costs.decode.spread(questions, den=decodes["n_decode"])
+        self.kinds.update({"attention_prefill": len(chunks), "attention_decode": len(decodes)})
+
+    def _add_cells(self, steps: np.ndarray) -> None:
+        """Steps that the table of steps priced."""
+        pairs, which = np.unique(np.stack([steps["cell"], steps["decode_cell"]], axis=1), axis=0, return_inverse=True)
+        times = np.zeros(len(pairs), np.int64)
+        np.add.at(times, which.ravel(), steps["attention_ps"])
+        for (cell, decodes), time in zip(pairs.tolist(), times.tolist()):
+            of_cell, of_decodes = (int(self.costs.cell_rows[c][TIME]) if c >= 0 else 0 for c in (cell, decodes))
+            share = time * of_cell // (of_cell + of_decodes)
+            self.cells[cell] += share
+            if decodes >= 0:
+                self.cells[decodes] += time - share
+        self.kinds["attention_mixed"] += len(steps)
 
     def operators(self) -> list[dict[str, Any]]:
         """One row an operator: name, kind, calls, samples and the columns of a sample, summed over the run."""
@@ -87,22 +109,27 @@ class Account:
                 use = table.uses[name]
                 rows.append(self._row(name, use.kind, self.steps * use.count, counts[1:], totals))
         layers = self.costs.attention.count
-        parts = [
-            ("attention_prefill", self.costs.prefill, self.prefill, self.chunks),
-            ("attention_decode", self.costs.decode, self.decode, self.decode_steps),
-        ]
-        alone = [weighted(used, surface.samples) * layers for _, surface, used, _ in parts]
-        together = max(1, sum(totals[TIME] for totals in alone))
-        for (name, _, used, calls), totals in zip(parts, alone):
-            # The core composes mixed batches; their time is shared out in the proportion of the parts alone.
-            timed = [TIME, *range(BOUNDS.start, BOUNDS.stop)]
-            totals[timed] = totals[timed] * self.attention_ps // together
-            rows.append(self._row(name, name, calls * layers, used, totals))
+        for name, surface, used in (
+            ("attention_prefill", self.costs.prefill, self.prefill),
+            ("attention_decode", self.costs.decode, self.decode),
+        ):
+            totals = weighted(used, surface.samples) * layers
+            rows.append(self._row(name, name, self.kinds[name] * layers, used, totals))
+        mixed = "attention_mixed"
+        cells = np.array(list(self.cells), np.int64)
+        rows.append(self._row(mixed, mixed, self.kinds[mixed] * layers, cells + 1, self._of_cells()))
         return rows
 
-    def bound_ps(self) -> dict[str, int]:
-        """Time with a step on the device by what limited it; what no operator explains is the host's."""
-        rows = self.operators()
+    def _of_cells(self) -> np.ndarray:
+        """Columns of the steps that cells priced: each sample in proportion to the time it stands for."""
+        if not self.cells:
+            return np.zeros(len(COLUMNS), object)
+        rows = np.array([self.costs.cell_rows[cell] for cell in self.cells])
+        times = np.array(list(self.cells.values()), object)[:, None]
+        return (rows * times // np.maximum(rows[:, TIME], 1)[:, None]).sum(axis=0)
+
+    def bound_ps(self, rows: list[dict[str, Any]]) -> dict[str, int]:
+        """Time with a step on the device by what limited it, from `operators`; what none explains is the host's."""
         bound = {name: sum(row[f"bound_{name}_ps"] for row in rows) for name in BOUND_CLASSES}
         bound["host"] += self.busy_ps - sum(bound.values())
         return bound

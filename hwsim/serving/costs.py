@@ -11,9 +11,11 @@ from hwsim import memo
 from hwsim._core import serve_types
 from hwsim.describe.model import Model
 from hwsim.describe.software import Software
+from hwsim.operators.compose import SAMPLE, StepSurface
 from hwsim.operators.machine import Machine
+from hwsim.operators.mapper.gpu import machine as gpu
 from hwsim.operators.simulate import simulate
-from hwsim.operators.surface import COLUMNS, MISSING, TIME, Ints, Surface, grid, sample_rows, stairs
+from hwsim.operators.surface import COLUMNS, MISSING, Ints, Surface, grid, sample_rows, stairs
 from hwsim.serving.layers import AttentionShape, Use, sequence_uses, token_uses
 from hwsim.serving.plan import Placement
 from hwsim.units import ps_ceil
@@ -44,16 +46,22 @@ class UseTable:
         self.surfaces = {name: use_surface(machine, use, most) for name, use in self.uses.items()}
         self.times = np.full(most + 1, MISSING, np.int64)
         self.times[0] = 0
+        self._sum()
 
     def fill(self, counts: Ints) -> None:
         """Simulate these counts, and those in the same aligned blocks."""
         points = np.unique(counts) - 1
+        for surface in self.surfaces.values():
+            surface.fill_blocks(points, [BLOCK])
+        self._sum()
+
+    def _sum(self) -> None:
+        """Times of counts that all uses have samples of."""
         total = np.zeros(len(self.times) - 1, np.int64)
         known = np.ones(len(total), bool)
         for name, surface in self.surfaces.items():
-            surface.fill_blocks(points, [BLOCK])
-            known &= surface.samples[:, TIME] != MISSING
-            total += surface.samples[:, TIME] * self.uses[name].count
+            known &= surface.times != MISSING
+            total += surface.times * self.uses[name].count
         self.times[1:][known] = total[known]
 
     def totals(self, calls: Ints) -> dict[str, np.ndarray]:
@@ -93,7 +101,10 @@ class CostTables:
     tokens, sequences : UseTable
         Operators by padded tokens, by scheduled requests.
     prefill, decode : Surface
-        Attention of one layer: (chunk, keys that its last query sees) and (decodes, KV tiles a decode).
+        Attention of one layer of uniform steps: one chunk by (chunk, keys that its last query sees), decodes of equal
+        contexts by (decodes, KV tiles a decode).
+    steps : StepSurface or None
+        Attention of one layer of any other step; None for classes that run a step's parts one after the other.
     """
 
     attention: AttentionShape
@@ -101,6 +112,7 @@ class CostTables:
     sequences: UseTable
     prefill: Surface
     decode: Surface
+    steps: StepSurface | None
     software: Software
 
     @classmethod
@@ -115,6 +127,7 @@ class CostTables:
             UseTable(machine, sequence_uses(model, placement.tp, precision), scheduler.max_num_seqs),
             prefill_surface(machine, attention, scheduler.token_budget, longest),
             decode_surface(machine, attention, scheduler.max_num_seqs, longest),
+            step_surface(machine, attention, most_tokens, scheduler.max_num_seqs, longest),
             software,
         )
 
@@ -128,6 +141,8 @@ class CostTables:
             rows = missing[kinds == code]
             if len(rows):
                 surface.fill_blocks(rows[:, 1] * len(surface.axes[1]) + rows[:, 2], ATTENTION_BLOCK)
+        if self.steps is not None:
+            self.steps.fill(missing[kinds == serve_types.STEP, 1])
 
     def core(self, rules: serve_types.Rules) -> serve_types.Costs:
         """The tables as the serving core reads them; `fill` writes into the same arrays."""
@@ -138,6 +153,7 @@ class CostTables:
             seq_time=self.sequences.times,
             prefill=_core_surface(self.prefill, skew=1),
             decode=_core_surface(self.decode),
+            step=self.steps,
             layers=layers,
             pad_decode=serve_types.pad_table(size, list(self.software.scheduler.capture_sizes)),
             pad_mixed=serve_types.pad_table(size, list(self.software.scheduler.capture_sizes)),
@@ -146,10 +162,16 @@ class CostTables:
             mixed_gap_ps=ps_ceil(layers * overheads.mixed_gap),
         )
 
+    @property
+    def cell_rows(self) -> dict[int, Ints]:
+        """Sample of every cell of the table of steps that was asked."""
+        return {} if self.steps is None else self.steps.rows
+
     def flush(self) -> None:
         """Keep new samples on disk."""
-        for surface in (*self.tokens.surfaces.values(), *self.sequences.surfaces.values(), self.prefill, self.decode):
-            if surface.memo is not None:
+        exact = (*self.tokens.surfaces.values(), *self.sequences.surfaces.values())
+        for surface in (*exact, self.prefill, self.decode, self.steps):
+            if surface is not None and surface.memo is not None:
                 surface.memo.flush()
 
 
@@ -180,6 +202,24 @@ def decode_surface(machine: Machine, shape: AttentionShape, most_decodes: int, l
     return attention_surface("attention_decode", machine, shape, axes, dims)
 
 
+def step_surface(
+    machine: Machine, shape: AttentionShape, most_tokens: int, most_decodes: int, longest: int
+) -> StepSurface | None:
+    """Attention of one layer of any step, by sums over its chunks and contexts."""
+    if not isinstance(machine, gpu.Machine):
+        return None
+    limits = {"most_tokens": most_tokens, "most_decodes": most_decodes, "longest": longest}
+    kept = memo.Table(attention_key("attention_step", machine, shape) | limits, 1, SAMPLE)
+    heads = shape.heads, shape.kv_heads, shape.head_dim
+    return StepSurface(machine, *heads, most_tokens, most_decodes, longest, shape.kv_dtype, shape.dtype, kept)
+
+
+def attention_key(kind: str, machine: Machine, shape: AttentionShape) -> dict[str, object]:
+    """What the samples of an attention kind depend on besides the question."""
+    heads = {"heads": shape.heads, "kv_heads": shape.kv_heads, "head_dim": shape.head_dim}
+    return {"machine": machine.key, "kind": kind, "dims": heads, "dtype": shape.dtype, "kv_dtype": shape.kv_dtype}
+
+
 def attention_surface(
     kind: str,
     machine: Machine,
@@ -195,5 +235,4 @@ def attention_surface(
         fixed = {name: np.full(len(questions), value, np.int64) for name, value in heads.items()}
         return sample_rows(simulate(machine, kind, asked | fixed | {"kv_dtype": shape.kv_dtype}, dtype=shape.dtype))
 
-    key = {"machine": machine.key, "kind": kind, "dims": heads, "dtype": shape.dtype, "kv_dtype": shape.kv_dtype}
-    return Surface(kind, axes, sampler, memo.Table(key, 2, len(COLUMNS)))
+    return Surface(kind, axes, sampler, memo.Table(attention_key(kind, machine, shape), 2, len(COLUMNS)))

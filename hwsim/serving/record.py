@@ -83,8 +83,7 @@ class Recorder:
         """Write requests, operators, tiers and KV pools; the totals that go with them are returned too."""
         totals = summary_totals(run)
         self.writer.append("requests", request_columns(run))
-        operators = run.account.operators()
-        self.writer.append("operators", operator_columns(operators, run.deployment.placement.tp))
+        self.writer.append("operators", operator_columns(run.operators, run.deployment.placement.tp))
         self.writer.append("tiers", tier_columns(run))
         self.writer.append("kv", kv_columns(run))
         self.writer.set(totals)
@@ -101,12 +100,11 @@ def summary_totals(run: Run) -> dict[str, Any]:
     """Totals that metrics need besides the rows: bound, energy, KV blocks, steps."""
     deployment = run.deployment
     makespan = int(run.requests["finish_ps"].max(initial=0))
-    operators = run.account.operators()
     accelerator, placement = deployment.system.accelerator, deployment.placement
-    bound = run.account.bound_ps()
+    bound = run.account.bound_ps(run.operators)
     return {
         "bound_ps": [bound[name] for name in BOUND_CLASSES],
-        "energy_pj": energy_pj(accelerator, operators, deployment.system.count, placement.tp, makespan),
+        "energy_pj": energy_pj(accelerator, run.operators, deployment.system.count, placement.tp, makespan),
         "kv_blocks": placement.kv_blocks - 1,
         "steps": run.account.steps,
     }
@@ -131,15 +129,15 @@ def tier_columns(run: Run) -> dict[str, Any]:
     """Columns of the group `tiers`: what passed each memory and the links to the other devices."""
     accelerator, tp = run.deployment.system.accelerator, run.deployment.placement.tp
     capacity = accelerator.capacities()
-    operators = run.account.operators()
-    moved = {tier: sum(row[f"{tier}_bytes"] for row in operators) for tier in TIERS}
+    names = [tier for tier in TIERS if tier in capacity or tier == "link"]
+    moved = {tier: sum(row[f"{tier}_bytes"] for row in run.operators) for tier in names}
     each = {str(tier): energy for tier, energy in accelerator.power.per_byte.items()}
     each["link"] = accelerator.links.scale_up.link.energy
     return {
-        "name": list(TIERS),
-        "capacity_bytes": np.array([capacity.get(t, 0) for t in TIERS], np.int64),
-        "bytes": np.array([moved[tier] for tier in TIERS], np.int64),
-        "energy_pj": np.array([pj_ceil(each.get(tier, Fraction(0)) * moved[tier] * tp) for tier in TIERS], np.int64),
+        "name": names,
+        "capacity_bytes": np.array([capacity.get(tier, 0) for tier in names], np.int64),
+        "bytes": np.array([moved[tier] for tier in names], np.int64),
+        "energy_pj": np.array([pj_ceil(each.get(tier, Fraction(0)) * moved[tier] * tp) for tier in names], np.int64),
     }
 
 

@@ -13,11 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim._core.serve_types import CHUNK_COLUMNS, STEP_COLUMNS
+from hwsim.operators.batch import Step, simulate_steps
 from hwsim.operators.surface import TIME, Ints, Surface
 from hwsim.serving.costs import EXACT_TILES as EXACT_TILES
 from hwsim.serving.deployment import Deployment
-from hwsim.serving.run import run
+from hwsim.serving.run import Run, run
 from hwsim.workload.table import RequestTable
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -33,13 +36,13 @@ class Line:
     most: float
 
 
-def steps_of(deployment: Deployment, table: RequestTable) -> tuple[np.ndarray, np.ndarray]:
-    """Step and chunk rows of a replay."""
+def steps_of(deployment: Deployment, table: RequestTable) -> tuple[Run, np.ndarray, np.ndarray]:
+    """A replay with its step and chunk rows."""
     parts: list[tuple[np.ndarray, np.ndarray]] = []
-    run(deployment, table, sink=lambda steps, chunks: parts.append((steps.copy(), chunks.copy())))
+    done = run(deployment, table, sink=lambda steps, chunks: parts.append((steps.copy(), chunks.copy())))
     steps, chunks = (np.concatenate(rows) for rows in zip(*parts))
     assert steps.dtype.names == STEP_COLUMNS and chunks.dtype.names == CHUNK_COLUMNS
-    return steps, chunks
+    return done, steps, chunks
 
 
 def asked(deployment: Deployment, steps: np.ndarray, chunks: np.ndarray) -> Iterator[tuple[Surface, Ints]]:
@@ -72,6 +75,34 @@ def compare(surface: Surface, questions: Ints) -> Line:
     off = int(np.count_nonzero(~on_grid(surface, questions)))
     spread = float(np.median(error)), float(np.quantile(error, 0.99)), float(error.max())
     return Line(surface.name, len(questions), off, surface.known, *spread)
+
+
+def real_steps(done: Run, steps: np.ndarray, chunks: np.ndarray, picks: Ints) -> list[Step]:
+    """Steps of a replay of one replica without preemptions, with the context of every decode.
+
+    A request decodes in each step from its first token to its last, so its context follows from the times.
+    """
+    requests, ends = done.requests, steps["end_ps"]
+    found = []
+    for pick in picks:
+        decoding = (requests["first_token_ps"] < ends[pick]) & (requests["finish_ps"] >= ends[pick])
+        rows = requests[decoding]
+        contexts = rows["prompt"] + pick - np.searchsorted(ends, rows["first_token_ps"])
+        assert contexts.sum() == steps["sum_context"][pick]
+        mine = chunks[chunks["step"] == pick]
+        pairs = [(int(row["chunk"]), int(row["cached"])) for row in mine]
+        found.append(Step(pairs, [int(context) for context in contexts]))
+    return found
+
+
+def compare_steps(deployment: Deployment, done: Run, steps: np.ndarray, chunks: np.ndarray, picks: Ints) -> Floats:
+    """Signed errors of the attention that a replay charged for its steps, against simulating each whole."""
+    assert deployment.costs.steps is not None
+    shape, machine = deployment.placement.attention, deployment.costs.steps.machine
+    heads = shape.heads, shape.kv_heads, shape.head_dim
+    whole = simulate_steps(machine, *heads, real_steps(done, steps, chunks, picks), shape.kv_dtype, shape.dtype)
+    charged = steps["attention_ps"][picks] / shape.count
+    return charged / whole.time_ps - 1
 
 
 def table(lines: list[Line]) -> str:

@@ -49,6 +49,16 @@ def test_a_missing_step_names_all_its_samples_with_their_grid_neighbours():
     assert run.run() == types.DONE
 
 
+def test_two_missing_samples_are_missing_and_not_a_question_off_the_grid():
+    rules = types.Rules(64, 8, 100)
+    known = costs(rules)
+    points = types.Surface.empty(np.array([20, 100]), np.array([0, 100]))
+    lacking = types.Costs(known.token_time, known.seq_time, points, known.decode, layers=1)
+    run = ServeRun(equal_requests(2, 20, 5), rules, lacking)
+    assert run.run() == types.MISSING
+    assert run.missing().tolist() == [[2, 0, 0]]
+
+
 def test_a_run_pauses_after_the_steps_it_may_make_and_goes_on():
     case = random_case(3)
     _, *expected = core(case, case.costs())
