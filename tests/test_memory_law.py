@@ -91,3 +91,13 @@ def test_a_law_is_flagged_below_its_range_and_where_nobody_compared(h100: Accele
     compared = laws(h100)["hbm"]
     assert compared.valid_from is not None
     assert compared.flagged(compared.valid_from - 1) and not compared.flagged(compared.valid_from)
+
+
+def test_a_small_dispatch_window_lowers_the_rate_and_may_starve_staggered_channels(h100: Accelerator) -> None:
+    source = "tiers.hbm.window={value: 1 KiB, source: a test, status: assumed}"
+    small = hwsim.describe.load("h100-sxm", "accelerator", (source,))
+    assert laws(small)["hbm"].rate < laws(h100)["hbm"].rate
+    name = "tiers.hbm.memory.commands.refresh"
+    staggered = (source, f"{name}.mode=all-bank", f"{name}.alignment=staggered")
+    hbm = laws(hwsim.describe.load("h100-sxm", "accelerator", staggered))["hbm"]
+    assert "refreshes starve the others" in hbm.warning(1 << 40)

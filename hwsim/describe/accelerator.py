@@ -74,6 +74,7 @@ class Hbm(Block):
     rate: BytesPerSecond = Field(description="bytes per second of the device, as published")
     efficiency: Ratio = Field(description="share of what the memory's commands allow that long streams reach")
     latency: Seconds = Field(description="time from a unit's request to its first byte")
+    window: Bytes | None = Field(None, description="bytes the units keep in flight in ONE channel; none: enough")
 
 
 class Tiers(Block):

@@ -161,8 +161,15 @@ class ChannelLaw:
     @property
     def share(self) -> Fraction:
         """The rate as a share of the channel's published one."""
+        return self._share(self.rate)
+
+    def share_within(self, window_bytes: int) -> Fraction:
+        """The same for a requester that keeps so many bytes in flight in the channel."""
+        return min(self.share, self._share(self.rate_by_outstanding(max(1, window_bytes // self.granule))))
+
+    def _share(self, rate: Fraction) -> Fraction:
         assert self.memory.commands is not None
-        return min(Fraction(1), self.rate * self.memory.commands.channels / self.memory.law.rate)
+        return min(Fraction(1), rate * self.memory.commands.channels / self.memory.law.rate)
 
     @property
     def valid_from(self) -> int:

@@ -18,6 +18,7 @@ from typing import Literal, get_args
 
 from hwsim.describe import gpu
 from hwsim.describe.accelerator import Accelerator
+from hwsim.describe.commands import Refresh
 from hwsim.describe.link import Link
 from hwsim.memory.access import SEQUENTIAL, Access
 from hwsim.memory.channel_law import ChannelLaw, channel_law
@@ -73,6 +74,8 @@ class ServiceLaw:
         Law of each of the tier's channels; None where no commands are described.
     channels : int
         How many there are.
+    starved : bool
+        The units keep too few bytes in flight for channels that refresh one after the other: no law tells that rate.
     """
 
     tier: str
@@ -83,6 +86,7 @@ class ServiceLaw:
     provenance: str
     channel: ChannelLaw | None = None
     channels: int = 1
+    starved: bool = False
 
     @property
     def refresh_interval(self) -> Fraction | None:
@@ -128,6 +132,8 @@ class ServiceLaw:
         """Why the law may be wrong for a stream of so many bytes; empty where it holds."""
         if self.channel is None or self.valid_from is None:
             return f"{self.tier}: no commands described, nobody compared the rate"
+        if self.starved:
+            return f"{self.tier}: below {self.channel.window_bytes} B in flight a channel, refreshes starve the others"
         if self.channel.access.open_question:
             return f"{self.tier}: {self.channel.access.open_question}"
         if size_bytes < self.valid_from:
@@ -171,7 +177,9 @@ def allowed(accelerator: Accelerator, pattern: Pattern | Access) -> Fraction:
     """Bytes per second that the commands of the device's memory allow; the published rate where none are described."""
     hbm = accelerator.tiers.hbm
     channel = _channel(accelerator, pattern)
-    return hbm.rate if channel is None else hbm.rate * channel.share
+    if channel is None:
+        return hbm.rate
+    return hbm.rate * (channel.share if hbm.window is None else channel.share_within(int(hbm.window)))
 
 
 def _channel(accelerator: Accelerator, pattern: Pattern | Access) -> ChannelLaw | None:
@@ -194,7 +202,13 @@ def _memory_law(accelerator: Accelerator, pattern: Pattern | Access) -> ServiceL
         provenance=f"commands of {hbm.memory.id}, {pattern}: {float(channel.share):.1%} of the rate; {told}",
         channel=channel,
         channels=hbm.stacks * hbm.memory.commands.channels,
+        starved=hbm.window is not None and _starved(hbm.memory.commands.refresh, channel, int(hbm.window)),
     )
+
+
+def _starved(refresh: Refresh, channel: ChannelLaw, window: int) -> bool:
+    """Whether requests that wait for one channel's refresh fill the window, so that the other channels idle."""
+    return refresh.mode == "all-bank" and refresh.alignment == "staggered" and window < channel.window_bytes
 
 
 def link_law(link: Link, count: int) -> ServiceLaw:
