@@ -302,6 +302,10 @@ class StepSurface:
         return rows
 
     def _simulated(self, cells: Ints) -> Ints:
+        parts = [self._simulate(cells[start : start + BATCH]) for start in range(0, len(cells), BATCH)]
+        return np.concatenate(parts)
+
+    def _simulate(self, cells: Ints) -> Ints:
         steps = [self.step(int(cell)) for cell in cells]
         shape = self.heads, self.kv_heads, self.head_dim
         result = simulate_steps(self.machine, *shape, steps, self.kv_dtype, self.dtype)
