@@ -30,6 +30,7 @@ CAPACITY_BITS = 18  # of the hash table: a replay of 20,000 requests meets some 
 CAPACITY = 1 << CAPACITY_BITS
 SAMPLE = len(COLUMNS) + 1  # columns of a sample, and its scale
 SCALE = 16  # bits of a scale behind the point
+BATCH = 512  # cells simulated at once: more would cost memory and save no time
 TILE = 128  # keys of a tile, in which contexts are counted
 ROUND = 16  # new tokens from one grid point to the next: the query tile of eight heads packed
 QUARTERS = 4
