@@ -51,7 +51,7 @@ class Device(Description):
 
     kind: ClassVar[str] = "device"
 
-    tier: Literal["cxl", "host", "flash"] = Field(description="what it is to an accelerator")
+    tier: Literal["cxl", "host", "flash", "link"] = Field(description="what it is to an accelerator")
     capacity: Bytes = Field(description="bytes of one device")
     line: Bytes = Field(description="bytes of one request")
     link: Annotated[Link, Reference("link")]

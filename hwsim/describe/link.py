@@ -45,6 +45,8 @@ class Flits(Block):
             lacking = [kind for kind in MESSAGES if kind not in getattr(self, name)]
             if lacking:
                 raise _refuse(name, "nothing for " + ", ".join(lacking), "each of " + ", ".join(MESSAGES))
+        if self.per_first_slot and self.slots == 1:
+            raise _refuse("slots", "1", "2 at least", "the first slot takes headers only: data need another")
         return self
 
 

@@ -69,22 +69,28 @@ def run(device: Device, asked: Requests) -> tuple[Tables, Network]:
 
 
 def random_tables(seed: int) -> Tables:
-    """Any network: formats, packing, credits, latencies, a switch or none, several hosts, devices and channels."""
+    """Any network: formats, packing, credits, latencies, no switch, one or two, several hosts, devices and channels."""
     draw, rng = random.Random(seed), np.random.default_rng(seed)
     n_hosts, n_devices, n_channels = draw.choice((1, 1, 2, 3)), draw.choice((1, 1, 2, 3)), draw.randint(1, 3)
     switched = n_hosts + n_devices > 2 or draw.random() < 0.3
     ends = n_hosts + n_devices
     nodes = [(rows.HOST, h, 1) for h in range(n_hosts)] + [(rows.DEVICE, d, 1) for d in range(n_devices)]
-    nodes += [(rows.SWITCH, 0, ends)] if switched else []
+    two = switched and draw.random() < 0.4
+    ports = (n_hosts + 1, n_devices + 1) if two else (ends,) if switched else ()
+    nodes += [(rows.SWITCH, 0, n) for n in ports]
     ways = []
     for end in range(ends if switched else 1):
         far = ends if switched else 1
-        format_ = draw.choice((rows.SLOTS, rows.SLOTS, rows.STREAM, rows.PACKETS))
-        ways += [random_way(draw, end, far, 2 * end + 1, format_), random_way(draw, far, end, 2 * end, format_)]
+        if switched and end >= n_hosts and two:
+            far = ends + 1
+        ways += random_link(draw, end, far, len(ways))
     own = [2 * end for end in range(ends)] if switched else [0, 1]
     route = np.full((len(nodes), ends), -1, np.int32)
     if switched:
-        route[ends] = [2 * end + 1 for end in range(ends)]
+        route[ends:] = [2 * end + 1 for end in range(ends)]
+    if two:  # hosts on the first switch, devices on the second, a link between
+        route[ends, n_hosts:], route[ends + 1, :n_hosts] = len(ways), len(ways) + 1
+        ways += random_link(draw, ends, ends + 1, len(ways))
     made, edges = random_requests(draw, rng, n_hosts, n_devices, n_channels)
     limits = [[draw.randint(1, 8), draw.randint(1, 8)] for _ in range(n_hosts)]
     hosts = [(own[h], h, limits[h], edges[h], edges[h + 1]) for h in range(n_hosts)]
@@ -107,6 +113,12 @@ def random_tables(seed: int) -> Tables:
         route,
         made,
     )
+
+
+def random_link(draw: random.Random, one: int, other: int, first: int) -> list[tuple[object, ...]]:
+    """Both ways of a link of any format."""
+    format_ = draw.choice((rows.SLOTS, rows.SLOTS, rows.STREAM, rows.PACKETS))
+    return [random_way(draw, one, other, first + 1, format_), random_way(draw, other, one, first, format_)]
 
 
 def random_way(draw: random.Random, source: int, target: int, reverse: int, format_: int) -> tuple[object, ...]:

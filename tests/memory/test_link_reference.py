@@ -31,7 +31,7 @@ def conserves(tables, net) -> None:
     asked = tables.requests
     assert (asked["issued"] >= asked["earliest"]).all() and (asked["done"] > asked["issued"]).all()
     for kind, write in ((rows.READ, 0), (rows.DATA, 0), (rows.WRITE, 1), (rows.COMPLETION, 1)):
-        hops = 2 if len(tables.nodes) > 2 else 1
+        hops = 1 + (tables.nodes["kind"] == rows.SWITCH).sum()
         assert net.counts["sent"][:, kind].sum() == hops * (asked["write"] == write).sum()
     slots = np.where(tables.ways["format"] == rows.SLOTS, tables.ways["slots"], 1)
     filled = net.counts["headers"] + np.where(tables.ways["format"] == rows.SLOTS, net.counts["data"], 0)
@@ -45,7 +45,7 @@ def test_random_networks_agree_to_the_tick():
 
 @pytest.mark.fuzz
 def test_many_random_networks_agree_to_the_tick(fuzz_share):
-    for seed in range(1000, 1000 + int(1500 * fuzz_share)):
+    for seed in range(1000, 1000 + int(1000 * fuzz_share)):
         compare(seed)
 
 

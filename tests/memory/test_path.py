@@ -60,6 +60,19 @@ def test_an_x8_device_without_limits_of_its_own_reaches_36_at_two_reads_a_write(
     assert full_rate(hwsim.load("micron-cz120"), 2, 1) == pytest.approx(36, rel=0.05)
 
 
+@pytest.mark.parametrize(("name", "flits"), [("micron-cz120", 1), ("cxl2-x16", 2)])
+@pytest.mark.parametrize(("reads", "writes"), [(1, 0), (3, 1), (2, 1), (1, 1), (0, 1)])
+def test_devices_that_bound_nothing_reach_what_the_slots_of_their_link_allow(name, flits, reads, writes):
+    r, w = reads / (reads + writes), writes / (reads + writes)
+    most = 4 * 29.654 * flits / max(r + 5 * w, 4.5 * r + 0.5 * w)
+    assert full_rate(hwsim.load(name), reads, writes) == pytest.approx(most, rel=0.01 if reads == writes else 0.005)
+
+
+def test_a_peer_is_read_through_nvswitch_at_what_headers_leave_of_450_gbps():
+    """H100 peers are measured at some 390 to 400 GB/s in one direction."""
+    assert full_rate(hwsim.load("peer-h100-nvswitch"), 1, 0) == pytest.approx(450 * 8 / 9, rel=0.01)
+
+
 @pytest.mark.parametrize(("name", "published"), [("samsung-cmm-d", 36), ("samsung-cmm-d-3", 72), ("cxl-pool", 60)])
 def test_published_bandwidths_of_no_stated_mix_lie_between_those_of_reads_and_of_the_best_mix(name, published):
     found = hwsim.load(name)
