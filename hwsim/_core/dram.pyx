@@ -13,63 +13,44 @@ with the exact order of docs/memory.md; per-bank refresh and the policies closed
 import numpy as np
 
 from hwsim._core import dram_tables
-
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
-from hwsim._core.dram_queue cimport (bit_of, close_row, enqueue, open_row, set_active, take_hit, unlink,
+from hwsim._core.dram_queue cimport (bit_of, close_row, enqueue, open_row, take_active, take_hit,
                                      waits_to_write)
-from hwsim._core.dram_rows cimport (ACT, ALL_BANK, BANKS, CLASSES, CLOSED_ROWS, LEVELS, CommandRow, PER_BANK, PRE, PREA, QUEUE, RD,
-                                    RDA, REF, REF_CLASS, REFPB, REFPB_CLASS, RULES, TIMEOUT_ROWS, UNIT_BANKS, UNITS,
+from hwsim._core.dram_rows cimport (ACT, ALL_BANK, BANKS, CLOSED_ROWS, CommandRow, PER_BANK, PRE, PREA, QUEUE, RD,
+                                    RDA, REF, REF_CLASS, REFPB, REFPB_CLASS, RULES, TIMEOUT_ROWS,
                                     WINDOW, WINDOWS, WR, RuleRow, SettingsRow)
-from hwsim._core.dram_state cimport (ACTIVE, FAR_TICK, READS, WRITES, Bank, Counts, Rule, State, Unit, lowest_bit)
+from hwsim._core.dram_state cimport (FAR_TICK, READS, WRITES, Bank, Counts, Rule, State, Unit, lowest_bit)
 from hwsim._core.dram_timing cimport all_ready, bank_ready, forbid, later, sooner, unit_ready
 
 cdef struct Pick:               # best candidate of a slot so far
     int64_t seq                 # FAR_TICK: none is ready
     int64_t wake                # earliest tick another becomes ready
-    int32_t bank, kind, waiting
+    int32_t bank, waiting
 
 
 # ---- candidates
 
-cdef inline void look(State* s, Pick* pick, uint64_t mask, int u, int waiting, int kind) noexcept nogil:
-    """The oldest ready candidate of some banks of a unit."""
-    cdef int64_t ready = unit_ready(s, u, waiting), seq
+cdef inline void look(State* s, Pick* pick, uint64_t mask, int u, int waiting, const int64_t* seq) noexcept nogil:
+    """The oldest ready candidate of some banks of a unit; `seq` holds their numbers."""
+    cdef int64_t ready
     cdef int b
-    cdef Bank* bank
     if mask == 0:
         return
+    ready = unit_ready(s, u, waiting)
     if ready > s.now:
         pick.wake = sooner(pick.wake, ready)
         return
     while mask:
         b = (u << s.unit_shift) + lowest_bit(mask)
         mask &= mask - 1
+        if seq[b] >= pick.seq:      # a ready one is older: when this one becomes ready no longer matters
+            continue
         ready = bank_ready(s, b, waiting)
         if ready > s.now:
             pick.wake = sooner(pick.wake, ready)
-            continue
-        bank = &s.banks[b]
-        seq = s.entries[bank.hit[kind] if waiting >= RD else bank.miss[kind] if waiting == PRE else bank.head[kind]].seq
-        if seq < pick.seq:
-            pick.seq, pick.bank, pick.kind, pick.waiting = seq, b, kind, waiting
-
-
-cdef inline void look_active(State* s, Pick* pick, int u) noexcept nogil:
-    """The same of the requests whose ACT has issued."""
-    cdef uint64_t mask = s.units[u].active
-    cdef int64_t ready
-    cdef int b
-    cdef Bank* bank
-    while mask:
-        b = (u << s.unit_shift) + lowest_bit(mask)
-        mask &= mask - 1
-        bank = &s.banks[b]
-        ready = all_ready(s, b, RD + bank.active)
-        if ready > s.now:
-            pick.wake = sooner(pick.wake, ready)
-        elif bank.seq < pick.seq:
-            pick.seq, pick.bank, pick.kind = bank.seq, b, ACTIVE
+        else:
+            pick.seq, pick.bank, pick.waiting = seq[b], b, waiting
 
 
 cdef inline bint refreshing(State* s) noexcept nogil:
@@ -124,15 +105,14 @@ cdef inline void answer(State* s, Ports* io, int64_t seq, int64_t arrive, int64_
         io.n_late += 1
 
 
-cdef void issue_column(State* s, Ports* io, int b, int where) noexcept nogil:
+cdef void issue_column(State* s, Ports* io, int b, int kind, bint active) noexcept nogil:
     cdef Bank* bank = &s.banks[b]
     cdef Unit* unit = &s.units[b >> s.unit_shift]
     cdef uint64_t bit = bit_of(s, b)
-    cdef int kind = where, command
-    cdef int64_t seq = bank.seq, arrive = bank.arrive
-    if where == ACTIVE:
-        kind = bank.active
-        set_active(s, b, -1, 0, 0)
+    cdef int command
+    cdef int64_t seq = s.active_seq[b], arrive = bank.arrive
+    if active:
+        take_active(s, b)
     else:
         seq, arrive = s.entries[bank.hit[kind]].seq, s.entries[bank.hit[kind]].arrive
         s.counts.hits += 1
@@ -153,18 +133,21 @@ cdef bint column_slot(State* s, Ports* io) noexcept nogil:
     """Issue the oldest ready column command; False if there is none."""
     cdef Pick pick
     cdef int u
+    cdef bint active = True
     pick.seq = pick.wake = FAR_TICK
     for u in range(s.n_units):
-        look_active(s, &pick, u)
+        look(s, &pick, s.units[u].active[READS], u, RD, s.active_seq)
+        look(s, &pick, s.units[u].active[WRITES], u, WR, s.active_seq)
     if pick.seq == FAR_TICK and not refreshing(s):
         settle(s)
+        active = False
         for u in range(s.n_units):
-            look(s, &pick, s.units[u].hits[s.writing] & ~s.units[u].due, u, RD + s.writing, s.writing)
+            look(s, &pick, s.units[u].hits[s.writing] & ~s.units[u].due, u, RD + s.writing, s.hit_seq[s.writing])
     if pick.seq == FAR_TICK:
         s.wake_col = pick.wake
         return False
     s.wake_col = s.now + 1
-    issue_column(s, io, pick.bank, pick.kind)
+    issue_column(s, io, pick.bank, pick.waiting - RD, active)
     return True
 
 
@@ -172,8 +155,15 @@ cdef bint column_slot(State* s, Ports* io) noexcept nogil:
 
 cdef inline void issue_row(State* s, Ports* io, int command, int b, bint rising) noexcept nogil:
     """Rules, counts and pairing that all row commands share."""
+    cdef int64_t ready
+    cdef int u
     issue(s, io, command, b)
     s.wake_row = s.now + 1
+    if not s.n_due:
+        ready = FAR_TICK
+        for u in range(s.n_units):
+            ready = sooner(ready, sooner(unit_ready(s, u, ACT), unit_ready(s, u, PRE)))
+        s.wake_row = later(s.wake_row, ready)
     if rising:
         s.pair_tick = s.now + (s.set.act_length if command == ACT else 1)
         s.pair_command, s.pair_unit, s.pair_bank = command, b >> s.unit_shift, b
@@ -186,12 +176,7 @@ cdef inline bint paired(State* s, int u, bint rising) noexcept nogil:
 
 cdef void activate(State* s, Ports* io, int b, int kind, bint rising) noexcept nogil:
     """ACT for the oldest request of a closed bank; it becomes the bank's active one and leaves its buffer."""
-    cdef int32_t e = s.banks[b].head[kind]
-    cdef int64_t seq = s.entries[e].seq, arrive = s.entries[e].arrive
-    cdef int32_t row = s.entries[e].row
-    unlink(s, kind, b, e)
-    open_row(s, b, row)
-    set_active(s, b, kind, seq, arrive)
+    open_row(s, kind, b)
     issue_row(s, io, ACT, b, rising)
     s.wake_col = sooner(s.wake_col, later(s.now + 1, all_ready(s, b, RD + kind)))
 
@@ -212,7 +197,7 @@ cdef void refresh_unit(State* s, Ports* io, bint rising) noexcept nogil:
     cdef int u = s.due[0], b = u << s.unit_shift
     cdef int64_t ready
     cdef uint64_t mask = s.units[u].open
-    if s.units[u].active:
+    if s.units[u].active[READS] | s.units[u].active[WRITES]:
         s.wake_row = FAR_TICK       # its column command lowers it again
         return
     ready = unit_ready(s, u, PREA if mask else REF_CLASS)
@@ -267,7 +252,8 @@ cdef inline uint64_t closable(State* s, Pick* pick, int u, uint64_t mask, bint r
 cdef void look_idle(State* s, Pick* pick, int u, bint rising) noexcept nogil:
     """Banks that nobody waits for and whose time is over; the one unused longest counts as oldest."""
     cdef Unit* unit = &s.units[u]
-    cdef uint64_t mask = unit.open & ~(unit.hits[READS] | unit.hits[WRITES] | unit.active | unit.due)
+    cdef uint64_t mask = unit.open & ~(unit.hits[READS] | unit.hits[WRITES] | unit.active[READS] | unit.active[WRITES] |
+                                        unit.due)
     cdef int64_t ready
     cdef int b
     mask = closable(s, pick, u, mask, rising)
@@ -295,9 +281,10 @@ cdef void row_slot(State* s, Ports* io, bint rising) noexcept nogil:
             return
     for u in range(s.n_units):
         unit = &s.units[u]
-        look(s, &pick, closable(s, &pick, u, unit.closes[s.writing] & ~unit.due, rising), u, PRE, s.writing)
+        look(s, &pick, closable(s, &pick, u, unit.closes[s.writing] & ~unit.due, rising), u, PRE,
+             s.row_seq[s.writing])
         if rising:
-            look(s, &pick, unit.opens[s.writing] & ~unit.due, u, ACT, s.writing)
+            look(s, &pick, unit.opens[s.writing] & ~unit.due, u, ACT, s.row_seq[s.writing])
         elif unit.opens[s.writing] & ~unit.due:
             pick.wake = sooner(pick.wake, later(s.now + 1, unit_ready(s, u, ACT)) | s.set.half)
     if pick.seq == FAR_TICK and s.set.policy == TIMEOUT_ROWS:
@@ -471,14 +458,12 @@ cdef class Channel:
 
     cdef void shape(self, shift):
         cdef State* s = self.s
-        cdef int level
-        cdef int32_t node = 0
         assert shift[4] == 0 and shift[0] - shift[1] <= 3 and shift[1] <= 6, shift
-        for level in range(LEVELS):
-            s.base[level] = node
-            s.fan[level] = 1 if level == 0 else 1 << (shift[level - 1] - shift[level])
-            node += 1 << (shift[0] - shift[level])
-        s.n_nodes, s.n_units, s.n_unit_banks, s.unit_shift = node, s.fan[1], 1 << shift[1], shift[1]
+        s.n_units, s.n_unit_banks = 1 << (shift[0] - shift[1]), 1 << shift[1]
+        s.unit_shift, s.group_shift = shift[1], shift[3]
+        s.groups = s.n_units
+        s.leaves = s.groups + (1 << (shift[0] - shift[3]))
+        s.n_nodes = s.leaves + (1 << shift[0])
 
     cdef void load_rules(self, const RuleRow[::1] rows):
         cdef State* s = self.s
@@ -486,13 +471,24 @@ cdef class Channel:
         cdef int command
         for i in range(rows.shape[0]):
             assert rows[i].window == 1 or (rows[i].level <= 1 and rows[i].window <= WINDOW and not rows[i].siblings)
-            s.rules[i] = Rule(rows[i].level, rows[i].before, rows[i].ticks, rows[i].siblings, rows[i].window, -1)
+            s.rules[i] = self.rule(rows[i])
             if rows[i].window > 1:
                 assert s.n_windows < WINDOWS
                 s.rules[i].ring = s.n_windows
                 s.n_windows += 1
         for command in range(10):
             s.first[command] = sum(1 for row in rows if row.after < command)
+
+    cdef Rule rule(self, RuleRow row):
+        """A rule with the nodes that note it: of the nearest level at or below its own."""
+        cdef State* s = self.s
+        cdef Rule rule
+        cdef int noted = 1 if row.level <= 1 else 3 if row.level <= 3 else 4
+        rule.before, rule.ticks, rule.window, rule.ring = row.before, row.ticks, row.window, -1
+        rule.first = 0 if noted == 1 else s.groups if noted == 3 else s.leaves
+        rule.shift, rule.fan = s.set.shift[row.level], s.set.shift[row.level] - s.set.shift[noted]
+        rule.parent = s.set.shift[row.level - 1] if row.siblings else -1
+        return rule
 
     cdef void reset(self) noexcept:
         cdef State* s = self.s

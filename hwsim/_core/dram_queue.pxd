@@ -24,8 +24,14 @@ cdef inline void mark(State* s, int b, int kind) noexcept nogil:
         unit.opens[kind] = with_bit(unit.opens[kind], bit, bank.head[kind] >= 0)
         unit.hits[kind] &= ~bit
         unit.closes[kind] &= ~bit
+        if bank.head[kind] >= 0:
+            s.row_seq[kind][b] = s.entries[bank.head[kind]].seq
         return
-    kept = bank.active >= 0 or (s.set.protect and hit >= 0 and miss >= 0 and s.entries[hit].seq < s.entries[miss].seq)
+    if hit >= 0:
+        s.hit_seq[kind][b] = s.entries[hit].seq
+    if miss >= 0:
+        s.row_seq[kind][b] = s.entries[miss].seq
+    kept = bank.active >= 0 or (s.set.protect and hit >= 0 and miss >= 0 and s.hit_seq[kind][b] < s.row_seq[kind][b])
     unit.opens[kind] &= ~bit
     unit.hits[kind] = with_bit(unit.hits[kind], bit, hit >= 0)
     unit.closes[kind] = with_bit(unit.closes[kind], bit, miss >= 0 and not kept)
@@ -98,22 +104,33 @@ cdef inline void take_hit(State* s, int kind, int b) noexcept nogil:
     mark(s, b, kind)
 
 
-cdef inline void open_row(State* s, int b, int32_t row) noexcept nogil:
+cdef inline void open_row(State* s, int kind, int b) noexcept nogil:
+    """Open the row that the oldest request of a closed bank wants; the request becomes the active one."""
     cdef Bank* bank = &s.banks[b]
-    s.units[b >> s.unit_shift].open |= bit_of(s, b)
-    bank.row, bank.opened, bank.used = row, s.now, s.now
-    sort_out(s, b, READS)
-    sort_out(s, b, WRITES)
+    cdef Unit* unit = &s.units[b >> s.unit_shift]
+    cdef uint64_t bit = bit_of(s, b)
+    cdef int32_t e = bank.head[kind]
+    s.active_seq[b], bank.arrive, bank.row = s.entries[e].seq, s.entries[e].arrive, s.entries[e].row
+    bank.active = kind
+    bank.opened = bank.used = s.now
+    unit.open |= bit
+    unit.active[kind] |= bit
+    unlink(s, kind, b, e)
+    sort_out(s, b, kind)
+    if bank.head[1 - kind] >= 0:
+        sort_out(s, b, 1 - kind)
 
 
 cdef inline void close_row(State* s, int b) noexcept nogil:
     cdef Bank* bank = &s.banks[b]
+    cdef int kind
     s.units[b >> s.unit_shift].open &= ~bit_of(s, b)
     s.counts.open_ticks += s.now - bank.opened
     bank.row = -1
-    bank.hit[0] = bank.hit[1] = bank.miss[0] = bank.miss[1] = -1
-    mark(s, b, READS)
-    mark(s, b, WRITES)
+    for kind in range(2):
+        if bank.head[kind] >= 0:
+            bank.hit[kind] = bank.miss[kind] = -1
+            mark(s, b, kind)
 
 
 cdef inline bint waits_to_write(State* s, int b, int32_t row, int32_t column) noexcept nogil:
@@ -126,11 +143,12 @@ cdef inline bint waits_to_write(State* s, int b, int32_t row, int32_t column) no
     return False
 
 
-cdef inline void set_active(State* s, int b, int kind, int64_t seq, int64_t arrive) noexcept nogil:
-    """Note the request whose ACT opened the row; kind -1: it was served."""
+cdef inline void take_active(State* s, int b) noexcept nogil:
+    """The active request is served: its row may be closed for others."""
     cdef Bank* bank = &s.banks[b]
-    cdef Unit* unit = &s.units[b >> s.unit_shift]
-    unit.active = with_bit(unit.active, bit_of(s, b), kind >= 0)
-    bank.active, bank.seq, bank.arrive = kind, seq, arrive
-    mark(s, b, READS)
-    mark(s, b, WRITES)
+    cdef int kind
+    s.units[b >> s.unit_shift].active[bank.active] &= ~bit_of(s, b)
+    bank.active = -1
+    for kind in range(2):
+        if bank.miss[kind] >= 0:
+            mark(s, b, kind)

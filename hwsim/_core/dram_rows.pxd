@@ -14,7 +14,7 @@ cdef enum:
     UNITS = 8           # most units of a channel
     UNIT_BANKS = 64     # most banks of a unit: one bit each in a mask
     BANKS = UNITS * UNIT_BANKS
-    NODES = 1 + UNITS + 3 * BANKS
+    NODES = UNITS + 2 * BANKS
     QUEUE = 1024        # most entries of the read or of the write buffer
     RULES = 320
     WINDOWS = 8         # rules with a window

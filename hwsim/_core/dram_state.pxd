@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
-from hwsim._core.dram_rows cimport (BANKS, CLASSES, LEVELS, NODES, QUEUE, RULES, UNITS, WINDOW, WINDOWS, SettingsRow)
+from hwsim._core.dram_rows cimport (BANKS, CLASSES, NODES, QUEUE, RULES, UNITS, WINDOW, WINDOWS, SettingsRow)
 
 cdef extern from *:
     """
@@ -13,7 +13,7 @@ cdef extern from *:
     int64_t FAR_TICK
 
 cdef enum:
-    READS, WRITES, ACTIVE       # where a candidate waits
+    READS, WRITES               # buffers, and kinds of requests
 
 cdef struct Entry:              # a waiting request
     int64_t seq                 # its number; also its age, since requests are accepted in order
@@ -24,12 +24,12 @@ cdef struct Entry:              # a waiting request
 
 cdef struct Bank:
     int32_t row                 # open row, -1 closed
-    int32_t active              # READS or WRITES: kind of the request whose ACT opened the row; -1 none
+    int32_t active              # kind of the request whose ACT opened the row; -1 none
     int32_t head[2]             # requests of each buffer, oldest first
     int32_t tail[2]
     int32_t hit[2]              # oldest one of the open row
     int32_t miss[2]             # oldest one of another row (of a closed bank: the oldest)
-    int64_t seq, arrive         # of the active request
+    int64_t arrive              # of the active request
     int64_t used                # last ACT or column command
     int64_t opened              # tick of the last ACT
     int64_t asked               # tick at which its last refresh became due
@@ -39,17 +39,19 @@ cdef struct Unit:
     uint64_t hits[2]            # banks with a hit, by buffer
     uint64_t opens[2]           # closed banks with a request
     uint64_t closes[2]          # banks whose open row may be closed for a request
-    uint64_t active             # banks with an active request
+    uint64_t active[2]          # banks with an active request, by kind
     uint64_t open               # banks with an open row
     uint64_t due                # banks that await their refresh
     int64_t turn                # bank that is refreshed next
 
-cdef struct Rule:
-    int32_t level, before, ticks, siblings
+cdef struct Rule:               # a row of RULES, its level turned into the nodes it concerns
+    int32_t before, ticks
+    int32_t first, shift, fan   # nodes first + ((bank >> shift) << fan) and the 2^fan - 1 that follow
+    int32_t parent              # siblings: shift of their parent, whose other nodes are concerned instead; else -1
     int32_t window, ring        # of a window above 1: width, index of its rings; else ring = -1
 
 cdef struct Ready:              # first tick at which each class of commands may issue, one line of the cache
-    int64_t at[CLASSES]
+    int64_t at[CLASSES]         # of a unit, a group or a bank: what the levels between forbid is noted in these
 
 cdef struct Counts:
     int64_t commands[9]
@@ -59,10 +61,9 @@ cdef struct Counts:
 
 cdef struct State:
     SettingsRow set
-    int32_t base[LEVELS]        # first node of each level
-    int32_t fan[LEVELS]         # instances below one parent
     int32_t n_units, n_unit_banks, n_nodes, n_windows
-    int32_t unit_shift, column_length
+    int32_t unit_shift, group_shift
+    int32_t groups, leaves      # nodes: units, then groups, then banks
     Rule rules[RULES]
     int32_t first[10]           # first rule after each command
     # what changes
@@ -84,6 +85,9 @@ cdef struct State:
     Ready ready[NODES]
     int64_t rings[WINDOWS][UNITS][WINDOW]
     int32_t ring_at[WINDOWS][UNITS]
+    int64_t hit_seq[2][BANKS]   # number of each bank's oldest hit, where its unit's mask says there is one
+    int64_t row_seq[2][BANKS]   # the same of the request that wants its row closed or opened
+    int64_t active_seq[BANKS]   # the same of its active request
     Bank banks[BANKS]
     Entry entries[2 * QUEUE]
     Counts counts
