@@ -13,15 +13,16 @@ with the exact order of docs/memory.md; per-bank refresh and the policies closed
 import numpy as np
 
 from hwsim._core import dram_tables
+from hwsim._core.dram_notes import notes_of
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from hwsim._core.dram_queue cimport (bit_of, close_row, enqueue, open_row, take_active, take_hit,
                                      waits_to_write)
 from hwsim._core.dram_rows cimport (ACT, ALL_BANK, BANKS, CLOSED_ROWS, CommandRow, PER_BANK, PRE, PREA, QUEUE, RD,
-                                    RDA, REF, REF_CLASS, REFPB, REFPB_CLASS, RULES, TIMEOUT_ROWS,
-                                    WINDOW, WINDOWS, WR, RuleRow, SettingsRow)
-from hwsim._core.dram_state cimport (FAR_TICK, READS, WRITES, Bank, Counts, Rule, State, Unit, lowest_bit)
-from hwsim._core.dram_timing cimport all_ready, bank_ready, forbid, later, sooner, unit_ready
+                                    RDA, REF, REF_CLASS, REFPB, REFPB_CLASS, NOTES, TIMEOUT_ROWS,
+                                    WINDOW, WINDOWS, WR, NoteRow, SettingsRow, WindowRow)
+from hwsim._core.dram_state cimport (FAR_TICK, READS, WRITES, Bank, Counts, State, Unit, lowest_bit)
+from hwsim._core.dram_timing cimport all_ready, forbid, later, sooner, unit_ready
 
 cdef struct Pick:               # best candidate of a slot so far
     int64_t seq                 # FAR_TICK: none is ready
@@ -33,24 +34,26 @@ cdef struct Pick:               # best candidate of a slot so far
 
 cdef inline void look(State* s, Pick* pick, uint64_t mask, int u, int waiting, const int64_t* seq) noexcept nogil:
     """The oldest ready candidate of some banks of a unit; `seq` holds their numbers."""
-    cdef int64_t ready
-    cdef int b
+    cdef const int64_t* group_at = &s.ready[waiting][s.groups]
+    cdef const int64_t* bank_at = &s.ready[waiting][s.leaves]
+    cdef int64_t ready, wake = pick.wake, oldest = pick.seq
+    cdef int b, found = -1
     if mask == 0:
         return
     ready = unit_ready(s, u, waiting)
     if ready > s.now:
-        pick.wake = sooner(pick.wake, ready)
+        pick.wake = sooner(wake, ready)
         return
     while mask:
         b = (u << s.unit_shift) + lowest_bit(mask)
         mask &= mask - 1
-        if seq[b] >= pick.seq:      # a ready one is older: when this one becomes ready no longer matters
-            continue
-        ready = bank_ready(s, b, waiting)
-        if ready > s.now:
-            pick.wake = sooner(pick.wake, ready)
-        else:
-            pick.seq, pick.bank, pick.waiting = seq[b], b, waiting
+        ready = later(group_at[b >> s.group_shift], bank_at[b])
+        wake = sooner(wake, ready if ready > s.now else FAR_TICK)
+        found = b if (ready <= s.now) & (seq[b] < oldest) else found
+        oldest = seq[b] if found == b else oldest
+    pick.wake = wake
+    if found >= 0:
+        pick.seq, pick.bank, pick.waiting = oldest, found, waiting
 
 
 cdef inline bint refreshing(State* s) noexcept nogil:
@@ -436,16 +439,15 @@ cdef class Channel:
     Parameters
     ----------
     settings : SETTINGS_ROW[1]
-    rules : RULE_ROW[n], sorted by `after`
+    rules : RULE_ROW[n]
     decode : uint64[8, 256]
     """
 
     def __init__(self, settings, rules, decode):
         cdef char[::1] memory
         cdef const SettingsRow[::1] row = settings
-        cdef const RuleRow[::1] rule_rows = rules
         assert settings.dtype == dram_tables.SETTINGS_ROW and rules.dtype == dram_tables.RULE_ROW
-        assert len(rules) <= RULES and max(settings["reads"][0], settings["writes"][0]) <= QUEUE
+        assert max(settings["reads"][0], settings["writes"][0]) <= QUEUE
         self.decode = np.ascontiguousarray(decode, dtype=np.uint64)
         self.memory = memory = np.zeros(sizeof(State) + 64, np.int8)
         self.s = <State*>((<size_t>&memory[0] + 63) & ~<size_t>63)
@@ -453,7 +455,8 @@ cdef class Channel:
         self.late = [np.empty(2 * QUEUE + BANKS, t) for t in (np.int64, np.int64, np.uint8)]
         self.s.set = row[0]
         self.shape(settings["shift"][0])
-        self.load_rules(rule_rows)
+        notes, windows = notes_of(settings, rules)
+        self.load(notes, windows)
         self.reset()
 
     cdef void shape(self, shift):
@@ -465,30 +468,18 @@ cdef class Channel:
         s.leaves = s.groups + (1 << (shift[0] - shift[3]))
         s.n_nodes = s.leaves + (1 << shift[0])
 
-    cdef void load_rules(self, const RuleRow[::1] rows):
+    cdef void load(self, const NoteRow[::1] notes, const WindowRow[::1] windows):
         cdef State* s = self.s
         cdef Py_ssize_t i
         cdef int command
-        for i in range(rows.shape[0]):
-            assert rows[i].window == 1 or (rows[i].level <= 1 and rows[i].window <= WINDOW and not rows[i].siblings)
-            s.rules[i] = self.rule(rows[i])
-            if rows[i].window > 1:
-                assert s.n_windows < WINDOWS
-                s.rules[i].ring = s.n_windows
-                s.n_windows += 1
-        for command in range(10):
-            s.first[command] = sum(1 for row in rows if row.after < command)
-
-    cdef Rule rule(self, RuleRow row):
-        """A rule with the nodes that note it: of the nearest level at or below its own."""
-        cdef State* s = self.s
-        cdef Rule rule
-        cdef int noted = 1 if row.level <= 1 else 3 if row.level <= 3 else 4
-        rule.before, rule.ticks, rule.window, rule.ring = row.before, row.ticks, row.window, -1
-        rule.first = 0 if noted == 1 else s.groups if noted == 3 else s.leaves
-        rule.shift, rule.fan = s.set.shift[row.level], s.set.shift[row.level] - s.set.shift[noted]
-        rule.parent = s.set.shift[row.level - 1] if row.siblings else -1
-        return rule
+        assert notes.shape[0] <= NOTES and windows.shape[0] <= WINDOWS
+        for i in range(notes.shape[0]):
+            s.notes[i] = notes[i]
+            for command in range(notes[i].after + 1, 10):
+                s.first[command] += 1
+        for i in range(windows.shape[0]):
+            s.windows[i] = windows[i]
+        s.n_windows = <int>windows.shape[0]
 
     cdef void reset(self) noexcept:
         cdef State* s = self.s

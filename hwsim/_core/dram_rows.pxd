@@ -16,7 +16,8 @@ cdef enum:
     BANKS = UNITS * UNIT_BANKS
     NODES = UNITS + 2 * BANKS
     QUEUE = 1024        # most entries of the read or of the write buffer
-    RULES = 320
+    RULES = 320         # most constraints
+    NOTES = 2048        # most places they are noted in
     WINDOWS = 8         # rules with a window
     WINDOW = 16         # widest window
 
@@ -56,6 +57,22 @@ cdef packed struct SettingsRow:
     int64_t high            # ... and again when more than this many wait
     int64_t latency         # ticks from RD to the last data
     int64_t act_length      # ticks an ACT lasts (pairing with a PRE on the falling edge)
+
+cdef packed struct NoteRow:         # one place where rules are noted: dram_notes.py makes them of RULES
+    int32_t after       # Command
+    int32_t place       # offset of the class and of the node's level in `ready`
+    int32_t shift       # the node of its level: (bank >> shift) ^ flip
+    int32_t flip
+    int32_t ticks
+
+cdef packed struct WindowRow:       # the same of a rule with a window
+    int32_t after
+    int32_t place
+    int32_t shift
+    int32_t flip
+    int32_t ticks       # from the width-th last issue, this one counted
+    int32_t width
+    int32_t level       # shift of the level whose issues it counts
 
 cdef packed struct CommandRow:
     int64_t tick

@@ -2,7 +2,8 @@
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
-from hwsim._core.dram_rows cimport (BANKS, CLASSES, NODES, QUEUE, RULES, UNITS, WINDOW, WINDOWS, SettingsRow)
+from hwsim._core.dram_rows cimport (BANKS, CLASSES, NODES, NOTES, QUEUE, UNITS, WINDOW, WINDOWS, NoteRow, SettingsRow,
+                                    WindowRow)
 
 cdef extern from *:
     """
@@ -44,15 +45,6 @@ cdef struct Unit:
     uint64_t due                # banks that await their refresh
     int64_t turn                # bank that is refreshed next
 
-cdef struct Rule:               # a row of RULES, its level turned into the nodes it concerns
-    int32_t before, ticks
-    int32_t first, shift, fan   # nodes first + ((bank >> shift) << fan) and the 2^fan - 1 that follow
-    int32_t parent              # siblings: shift of their parent, whose other nodes are concerned instead; else -1
-    int32_t window, ring        # of a window above 1: width, index of its rings; else ring = -1
-
-cdef struct Ready:              # first tick at which each class of commands may issue, one line of the cache
-    int64_t at[CLASSES]         # of a unit, a group or a bank: what the levels between forbid is noted in these
-
 cdef struct Counts:
     int64_t commands[9]
     int64_t merged, forwarded   # writes merged, reads answered from the write buffer
@@ -63,9 +55,10 @@ cdef struct State:
     SettingsRow set
     int32_t n_units, n_unit_banks, n_nodes, n_windows
     int32_t unit_shift, group_shift
-    int32_t groups, leaves      # nodes: units, then groups, then banks
-    Rule rules[RULES]
-    int32_t first[10]           # first rule after each command
+    int32_t groups, leaves      # first node of the groups and of the banks
+    NoteRow notes[NOTES]
+    int32_t first[10]           # first note after each command
+    WindowRow windows[WINDOWS]
     # what changes
     int64_t now                 # last tick the controller looked at
     int64_t wake_row, wake_col  # nothing can issue before
@@ -82,7 +75,7 @@ cdef struct State:
     int32_t due[BANKS]
     int32_t free_entry
     Unit units[UNITS]
-    Ready ready[NODES]
+    int64_t ready[CLASSES][NODES]   # first tick at which a class of commands may issue: units, groups, banks
     int64_t rings[WINDOWS][UNITS][WINDOW]
     int32_t ring_at[WINDOWS][UNITS]
     int64_t hit_seq[2][BANKS]   # number of each bank's oldest hit, where its unit's mask says there is one
