@@ -16,290 +16,17 @@ from hwsim._core import dram_tables
 from hwsim._core.dram_notes import notes_of
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
-from hwsim._core.dram_queue cimport (bit_of, close_row, enqueue, open_row, take_active, take_hit,
-                                     waits_to_write)
-from hwsim._core.dram_rows cimport (ACT, ALL_BANK, BANKS, CLOSED_ROWS, CommandRow, PER_BANK, PRE, PREA, QUEUE, RD,
-                                    RDA, REF, REF_CLASS, REFPB, REFPB_CLASS, NOTES, TIMEOUT_ROWS,
-                                    WINDOW, WINDOWS, WR, NoteRow, SettingsRow, WindowRow)
-from hwsim._core.dram_state cimport (FAR_TICK, READS, WRITES, Bank, Counts, State, Unit, lowest_bit)
-from hwsim._core.dram_timing cimport all_ready, forbid, later, sooner, unit_ready
+from hwsim._core.dram_column_slot cimport answer, column_slot, settle, wake_to_settle
+from hwsim._core.dram_queue cimport bit_of, enqueue, waits_to_write
+from hwsim._core.dram_row_slot cimport row_slot
+from hwsim._core.dram_rows cimport (ACT, ALL_BANK, BANKS, CLASSES, NO_REFRESH, NOTES, PER_BANK, PRE, QUEUE, RD, REF, REFPB, UNITS, WINDOW, WINDOWS,
+                                    CommandRow, NoteRow, SettingsRow, WindowRow)
+from hwsim._core.dram_skip cimport PLACES, Kept, Skip, try_skip
+from hwsim._core.dram_state cimport FAR_TICK, WRITES, Counts, Ports, State, Unit
+from hwsim._core.dram_timing cimport all_ready, later, sooner
 
-cdef struct Pick:               # best candidate of a slot so far
-    int64_t seq                 # FAR_TICK: none is ready
-    int64_t wake                # earliest tick another becomes ready
-    int32_t bank, waiting
-
-
-# ---- candidates
-
-cdef inline void look(State* s, Pick* pick, uint64_t mask, int u, int waiting, const int64_t* seq) noexcept nogil:
-    """The oldest ready candidate of some banks of a unit; `seq` holds their numbers."""
-    cdef const int64_t* group_at = &s.ready[waiting][s.groups]
-    cdef const int64_t* bank_at = &s.ready[waiting][s.leaves]
-    cdef int64_t ready, wake = pick.wake, oldest = pick.seq
-    cdef int b, found = -1
-    if mask == 0:
-        return
-    ready = unit_ready(s, u, waiting)
-    if ready > s.now:
-        pick.wake = sooner(wake, ready)
-        return
-    while mask:
-        b = (u << s.unit_shift) + lowest_bit(mask)
-        mask &= mask - 1
-        ready = later(group_at[b >> s.group_shift], bank_at[b])
-        wake = sooner(wake, ready if ready > s.now else FAR_TICK)
-        found = b if (ready <= s.now) & (seq[b] < oldest) else found
-        oldest = seq[b] if found == b else oldest
-    pick.wake = wake
-    if found >= 0:
-        pick.seq, pick.bank, pick.waiting = oldest, found, waiting
-
-
-cdef inline bint refreshing(State* s) noexcept nogil:
-    """Whether an all-bank refresh waits: until it has issued nothing is picked from the buffers."""
-    return s.n_due > 0 and s.set.refresh == ALL_BANK
-
-
-cdef inline bint flips(State* s) noexcept nogil:
-    """Whether the next pick from the buffers changes between reading and writing."""
-    if refreshing(s):
-        return False
-    if s.writing:
-        return s.length[WRITES] < s.set.low and s.length[READS] > 0
-    return s.length[WRITES] > s.set.high or s.length[READS] == 0
-
-
-cdef inline void wake_to_settle(State* s, int64_t soonest) noexcept nogil:
-    """Look at both slots if the write mode changes there."""
-    if flips(s):
-        s.wake_row = sooner(s.wake_row, soonest)
-        s.wake_col = sooner(s.wake_col, soonest)
-
-
-cdef inline void settle(State* s) noexcept nogil:
-    """Write mode of this pick; a change makes other candidates count."""
-    if flips(s):
-        s.writing ^= 1
-        s.wake_row = sooner(s.wake_row, s.now)
-        s.wake_col = sooner(s.wake_col, s.now + 1)
-
-
-# ---- column slot
-
-cdef inline void issue(State* s, Ports* io, int command, int b) noexcept nogil:
-    """What all commands share."""
-    forbid(s, command, b, s.now)
-    s.counts.commands[command] += 1
-    if io.n_log < io.log_room:
-        io.log[io.n_log] = CommandRow(s.now, command, b)
-        io.n_log += 1
-
-
-cdef inline void answer(State* s, Ports* io, int64_t seq, int64_t arrive, int64_t depart, Bank* bank) noexcept nogil:
-    """Note when a request is done, and whether a refresh stood in its way."""
-    cdef uint8_t delayed = arrive < bank.refreshed and depart > bank.asked
-    s.issued += 1
-    if seq >= io.first:
-        io.depart[seq - io.first] = depart
-        io.delayed[seq - io.first] = delayed
-    else:
-        io.late_seq[io.n_late], io.late_depart[io.n_late], io.late_delayed[io.n_late] = seq, depart, delayed
-        io.n_late += 1
-
-
-cdef void issue_column(State* s, Ports* io, int b, int kind, bint active) noexcept nogil:
-    cdef Bank* bank = &s.banks[b]
-    cdef Unit* unit = &s.units[b >> s.unit_shift]
-    cdef uint64_t bit = bit_of(s, b)
-    cdef int command
-    cdef int64_t seq = s.active_seq[b], arrive = bank.arrive
-    if active:
-        take_active(s, b)
-    else:
-        seq, arrive = s.entries[bank.hit[kind]].seq, s.entries[bank.hit[kind]].arrive
-        s.counts.hits += 1
-        take_hit(s, kind, b)
-    command = RD + kind
-    bank.used = s.now
-    if s.set.policy == CLOSED_ROWS and bank.hit[READS] < 0 and bank.hit[WRITES] < 0 and bank.active < 0:
-        command = RDA + kind
-        close_row(s, b)
-    issue(s, io, command, b)
-    answer(s, io, seq, arrive, s.now + (s.set.latency if kind == READS else 0), bank)
-    if s.n_due or s.set.policy == TIMEOUT_ROWS or \
-            bit & (unit.closes[READS] | unit.closes[WRITES] | unit.opens[READS] | unit.opens[WRITES]):
-        s.wake_row = sooner(s.wake_row, s.now)
-
-
-cdef bint column_slot(State* s, Ports* io) noexcept nogil:
-    """Issue the oldest ready column command; False if there is none."""
-    cdef Pick pick
-    cdef int u
-    cdef bint active = True
-    pick.seq = pick.wake = FAR_TICK
-    for u in range(s.n_units):
-        look(s, &pick, s.units[u].active[READS], u, RD, s.active_seq)
-        look(s, &pick, s.units[u].active[WRITES], u, WR, s.active_seq)
-    if pick.seq == FAR_TICK and not refreshing(s):
-        settle(s)
-        active = False
-        for u in range(s.n_units):
-            look(s, &pick, s.units[u].hits[s.writing] & ~s.units[u].due, u, RD + s.writing, s.hit_seq[s.writing])
-    if pick.seq == FAR_TICK:
-        s.wake_col = pick.wake
-        return False
-    s.wake_col = s.now + 1
-    issue_column(s, io, pick.bank, pick.waiting - RD, active)
-    return True
-
-
-# ---- row slot
-
-cdef inline void issue_row(State* s, Ports* io, int command, int b, bint rising) noexcept nogil:
-    """Rules, counts and pairing that all row commands share."""
-    cdef int64_t ready
-    cdef int u
-    issue(s, io, command, b)
-    s.wake_row = s.now + 1
-    if not s.n_due:
-        ready = FAR_TICK
-        for u in range(s.n_units):
-            ready = sooner(ready, sooner(unit_ready(s, u, ACT), unit_ready(s, u, PRE)))
-        s.wake_row = later(s.wake_row, ready)
-    if rising:
-        s.pair_tick = s.now + (s.set.act_length if command == ACT else 1)
-        s.pair_command, s.pair_unit, s.pair_bank = command, b >> s.unit_shift, b
-
-
-cdef inline bint paired(State* s, int u, bint rising) noexcept nogil:
-    """Whether a precharge of a unit would pair with a row command of the rising edge."""
-    return not rising and s.now == s.pair_tick and u == s.pair_unit
-
-
-cdef void activate(State* s, Ports* io, int b, int kind, bint rising) noexcept nogil:
-    """ACT for the oldest request of a closed bank; it becomes the bank's active one and leaves its buffer."""
-    open_row(s, kind, b)
-    issue_row(s, io, ACT, b, rising)
-    s.wake_col = sooner(s.wake_col, later(s.now + 1, all_ready(s, b, RD + kind)))
-
-
-cdef void refreshed(State* s, int first, int n_banks) noexcept nogil:
-    """The refresh of some banks, at the head of the queue, has issued."""
-    cdef int i
-    for i in range(first, first + n_banks):
-        s.banks[i].refreshed = s.now + s.set.recovery
-    s.n_due -= 1
-    for i in range(s.n_due):
-        s.due[i] = s.due[i + 1]
-    s.wake_col = sooner(s.wake_col, s.now + 1)
-
-
-cdef void refresh_unit(State* s, Ports* io, bint rising) noexcept nogil:
-    """PREA or REF of the unit whose turn it is; nothing else may use the row slot meanwhile."""
-    cdef int u = s.due[0], b = u << s.unit_shift
-    cdef int64_t ready
-    cdef uint64_t mask = s.units[u].open
-    if s.units[u].active[READS] | s.units[u].active[WRITES]:
-        s.wake_row = FAR_TICK       # its column command lowers it again
-        return
-    ready = unit_ready(s, u, PREA if mask else REF_CLASS)
-    if not mask:
-        ready = later(ready, s.now) | s.set.half
-    elif paired(s, u, rising):
-        ready = later(ready, s.now + 1)
-    if ready > s.now:
-        s.wake_row = ready
-        return
-    issue_row(s, io, PREA if mask else REF, b, rising)
-    if not mask:
-        refreshed(s, b, s.n_unit_banks)
-    while mask:
-        close_row(s, b + lowest_bit(mask))
-        mask &= mask - 1
-
-
-cdef bint refresh_bank(State* s, Ports* io, Pick* pick, bint rising) noexcept nogil:
-    """PRE or REFPB of the bank whose turn it is; False leaves the slot to the buffers."""
-    cdef int b = s.due[0], u = b >> s.unit_shift
-    cdef bint is_open = s.banks[b].row >= 0
-    cdef int64_t ready = all_ready(s, b, PRE if is_open else REFPB_CLASS)
-    if s.banks[b].active >= 0:
-        return False
-    if not is_open:
-        ready = later(ready, s.now) | s.set.half
-    elif paired(s, u, rising) and (s.pair_command in (PREA, REF) or b == s.pair_bank):
-        ready = later(ready, s.now + 1)
-    if ready > s.now:
-        pick.wake = sooner(pick.wake, ready)
-        return False
-    issue_row(s, io, PRE if is_open else REFPB, b, rising)
-    if is_open:
-        close_row(s, b)
-    else:
-        s.units[u].due &= ~bit_of(s, b)
-        refreshed(s, b, 1)
-    return True
-
-
-cdef inline uint64_t closable(State* s, Pick* pick, int u, uint64_t mask, bint rising) noexcept nogil:
-    """Banks of a mask whose PRE the pairing rule allows now."""
-    cdef uint64_t barred = 0
-    if mask and paired(s, u, rising):
-        barred = mask if s.pair_command in (PREA, REF) else mask & bit_of(s, s.pair_bank)
-        if barred:
-            pick.wake = sooner(pick.wake, s.now + 1)
-    return mask & ~barred
-
-
-cdef void look_idle(State* s, Pick* pick, int u, bint rising) noexcept nogil:
-    """Banks that nobody waits for and whose time is over; the one unused longest counts as oldest."""
-    cdef Unit* unit = &s.units[u]
-    cdef uint64_t mask = unit.open & ~(unit.hits[READS] | unit.hits[WRITES] | unit.active[READS] | unit.active[WRITES] |
-                                        unit.due)
-    cdef int64_t ready
-    cdef int b
-    mask = closable(s, pick, u, mask, rising)
-    while mask:
-        b = (u << s.unit_shift) + lowest_bit(mask)
-        mask &= mask - 1
-        ready = later(all_ready(s, b, PRE), s.banks[b].used + s.set.timeout)
-        if ready > s.now:
-            pick.wake = sooner(pick.wake, ready)
-        elif s.banks[b].used < pick.seq:
-            pick.seq, pick.bank, pick.waiting = s.banks[b].used, b, PRE
-
-
-cdef void row_slot(State* s, Ports* io, bint rising) noexcept nogil:
-    """Refresh first, then the oldest ready ACT or PRE of the buffer in use, then rows unused for too long."""
-    cdef Pick pick
-    cdef Unit* unit
-    cdef int u
-    pick.seq = pick.wake = FAR_TICK
-    if s.n_due:
-        if s.set.refresh == ALL_BANK:
-            refresh_unit(s, io, rising)
-            return
-        if refresh_bank(s, io, &pick, rising):
-            return
-    for u in range(s.n_units):
-        unit = &s.units[u]
-        look(s, &pick, closable(s, &pick, u, unit.closes[s.writing] & ~unit.due, rising), u, PRE,
-             s.row_seq[s.writing])
-        if rising:
-            look(s, &pick, unit.opens[s.writing] & ~unit.due, u, ACT, s.row_seq[s.writing])
-        elif unit.opens[s.writing] & ~unit.due:
-            pick.wake = sooner(pick.wake, later(s.now + 1, unit_ready(s, u, ACT)) | s.set.half)
-    if pick.seq == FAR_TICK and s.set.policy == TIMEOUT_ROWS:
-        for u in range(s.n_units):
-            look_idle(s, &pick, u, rising)
-    if pick.seq == FAR_TICK:
-        s.wake_row = pick.wake
-    elif pick.waiting == ACT:
-        activate(s, io, pick.bank, s.writing, rising)
-    else:
-        close_row(s, pick.bank)
-        issue_row(s, io, PRE, pick.bank, rising)
+cdef enum:
+    PACE = 512              # least requests between two looks for a repeated state
 
 
 # ---- time
@@ -341,9 +68,13 @@ cdef inline void tick(State* s, Ports* io) noexcept nogil:
 
 cdef inline bint accept(State* s, Ports* io, int64_t seq, int64_t now) noexcept nogil:
     """Offer a request to its buffer; False if that is full."""
-    cdef uint64_t address = io.address[seq - io.first], at = 0
-    cdef int kind = io.is_write[seq - io.first], b, i
+    cdef uint64_t address, at = 0
+    cdef int kind, b, i
     cdef int32_t row, column
+    if io.address == NULL:
+        address, kind = io.base + (seq - io.first) * io.stride, io.kind
+    else:
+        address, kind = io.address[seq - io.first], io.is_write[seq - io.first]
     for i in range(8):
         at ^= io.decode[i * 256 + (address & 255)]
         address >>= 8
@@ -353,13 +84,15 @@ cdef inline bint accept(State* s, Ports* io, int64_t seq, int64_t now) noexcept 
     if s.banks[b].head[WRITES] >= 0 and waits_to_write(s, b, row, column):
         s.counts.merged += kind
         s.counts.forwarded += 1 - kind
-        io.arrive[seq - io.first] = now
+        if io.address != NULL:
+            io.arrive[seq - io.first] = now
         answer(s, io, seq, now, now + 1, &s.banks[b])
         return True
     if s.length[kind] == (s.set.writes if kind else s.set.reads):
         s.stuck, s.unstuck = kind, FAR_TICK
         return False
-    io.arrive[seq - io.first] = now
+    if io.address != NULL:
+        io.arrive[seq - io.first] = now
     enqueue(s, kind, b, row, column, seq, now)
     wake_to_settle(s, now + 1)
     if kind == s.writing:
@@ -380,16 +113,31 @@ cdef inline void wake_for(State* s, int b, int kind, int64_t soonest) noexcept n
             s.wake_row = sooner(s.wake_row, later(soonest, all_ready(s, b, PRE)))
 
 
-cdef int64_t run(State* s, Ports* io, int64_t seq, bint more) noexcept nogil:
+cdef inline bint time_to_look(State* s, Ports* io, Skip* skip, int64_t seq, int64_t* refreshes) noexcept nogil:
+    """Whether the state is worth a look: at the end of a refresh, else as a stream enters a row of all banks."""
+    cdef int64_t done = s.counts.commands[<int>REF] + s.counts.commands[<int>REFPB], address
+    if s.set.refresh == NO_REFRESH:
+        address = io.base + (seq - io.first) * io.stride
+        return seq - skip.looked >= PACE and (address - io.stride) // skip.period != address // skip.period
+    if done == refreshes[0] or s.n_due or (s.set.refresh == PER_BANK and s.units[0].turn):
+        return False
+    refreshes[0] = done
+    return seq > skip.looked
+
+
+cdef int64_t run(State* s, Ports* io, int64_t seq, bint more, Skip* skip) noexcept nogil:
     """Accept requests from `seq` on until all of the ports are in, or until all are answered if no more will come.
 
     Returns the next request to accept, or -1 if nothing can ever happen again.
     """
-    cdef int64_t now, at
+    cdef int64_t now, at, refreshes = 0
     while True:
+        if skip != NULL and time_to_look(s, io, skip, seq, &refreshes):
+            seq = try_skip(s, io, skip, seq)
         now = later(s.now + 1, sooner(sooner(s.wake_row, s.wake_col | s.set.half), s.next_refresh))
         if seq < io.end:
-            at = later(io.earliest[seq - io.first], s.accepted + 1)
+            at = io.start + (seq - io.first) * io.interval if io.address == NULL else io.earliest[seq - io.first]
+            at = later(at, s.accepted + 1)
             if s.stuck >= 0:
                 at = FAR_TICK
             elif s.unstuck > at:
@@ -526,11 +274,54 @@ cdef class Channel:
         if log is not None and log.shape[0]:
             io.log, io.log_room = &log[0], log.shape[0]
         with nogil:
-            reached = run(self.s, &io, self.n_accepted, more)
+            reached = run(self.s, &io, self.n_accepted, more, NULL)
+        self.finish(reached, io.end)
+        return tuple(array[: io.n_late].copy() for array in self.late)
+
+    cdef void finish(self, int64_t reached, int64_t end) except *:
         if reached < 0:
             raise RuntimeError(f"DRAM channel: nothing can issue after tick {self.s.now}")
-        self.n_accepted = io.end
-        return tuple(array[: io.n_late].copy() for array in self.late)
+        self.n_accepted = end
+
+    def stream(self, int64_t base, int64_t stride, int64_t count, bint is_write, int64_t start, int64_t interval,
+               int64_t period):
+        """Run requests at equal distances, all answered when it returns, without the GIL.
+
+        Parameters
+        ----------
+        base, stride : int
+            Address of the first request and bytes from each to the next (at least 1).
+        count : int
+        start, interval : int
+            Earliest tick of the first request and ticks from each to the next.
+        period : int
+            Bytes of a row of all banks, after which addresses differ in nothing but their row: whole periods are
+            added when the state repeats. 0 runs every request.
+
+        Returns
+        -------
+        tuple of int, int
+            Last departure, and how many of the requests were added instead of run.
+        """
+        cdef Ports io
+        cdef Skip skip
+        cdef int64_t reached
+        cdef const uint64_t[:, ::1] decode = self.decode
+        cdef int64_t[::1] words
+        cdef char[::1] kept
+        skip.period, skip.looked, skip.skipped = period, self.n_accepted, 0
+        skip.n_words = 64 + 2 * BANKS + CLASSES * self.s.n_nodes + WINDOWS * UNITS * WINDOW
+        skip.n_words += 8 * self.s.n_units * self.s.n_unit_banks + 3 * (self.s.set.reads + self.s.set.writes)
+        words = np.empty((PLACES + 1) * skip.n_words if period else 1, np.int64)
+        kept = np.zeros(PLACES * sizeof(Kept) if period else 1, np.int8)
+        skip.words, skip.kept = &words[0], <Kept*>&kept[0]
+        io.address, io.decode, io.first, io.end = NULL, &decode[0, 0], self.n_accepted, self.n_accepted + count
+        io.base, io.stride, io.start, io.interval = base, stride, start, interval
+        io.kind, io.last, io.log_room, io.n_log = is_write, -1, 0, 0
+        with nogil:
+            reached = run(self.s, &io, self.n_accepted, False, &skip if period else NULL)
+        self.finish(reached, io.end)
+        return io.last, skip.skipped
 
     @property
     def now(self):

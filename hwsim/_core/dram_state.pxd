@@ -1,8 +1,8 @@
 """What one running channel consists of: one struct without pointers, so a copy of it is a state and states compare."""
 
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
-from hwsim._core.dram_rows cimport (BANKS, CLASSES, NODES, NOTES, QUEUE, UNITS, WINDOW, WINDOWS, NoteRow, SettingsRow,
+from hwsim._core.dram_rows cimport (BANKS, CLASSES, CommandRow, NODES, NOTES, QUEUE, UNITS, WINDOW, WINDOWS, NoteRow, SettingsRow,
                                     WindowRow)
 
 cdef extern from *:
@@ -84,3 +84,23 @@ cdef struct State:
     Bank banks[BANKS]
     Entry entries[2 * QUEUE]
     Counts counts
+
+cdef struct Ports:              # what a call reads and writes; the state itself has no pointers
+    const int64_t* address      # NULL: a stream instead of arrays
+    const uint8_t* is_write
+    const int64_t* earliest
+    int64_t* arrive
+    int64_t* depart
+    uint8_t* delayed            # 1: a refresh of its unit was due or under way between arrive and depart
+    int64_t first, end          # requests in these arrays or this stream
+    int64_t base, stride        # stream: address of its first request, bytes between two
+    int64_t start, interval     # stream: earliest tick of its first request, ticks between two
+    int64_t kind                # stream: READS or WRITES
+    int64_t last                # stream: last departure so far
+    int64_t* late_seq           # requests of earlier calls that are answered in this one
+    int64_t* late_depart
+    uint8_t* late_delayed
+    int64_t n_late
+    const uint64_t* decode      # [8][256]
+    CommandRow* log             # every command, as far as there is room
+    int64_t n_log, log_room
