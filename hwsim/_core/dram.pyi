@@ -18,3 +18,6 @@ class Channel:
         more: bool = ...,
         log: NDArray[np.void] | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]: ...
+    def stream(
+        self, base: int, stride: int, count: int, is_write: bool, start: int, interval: int, period: int
+    ) -> tuple[int, int]: ...

@@ -267,6 +267,7 @@ cdef class Channel:
             assert length == n, (length, n)
         io.first, io.end, io.n_late, io.decode = self.n_accepted, self.n_accepted + n, 0, &decode[0, 0]
         io.late_seq, io.late_depart, io.late_delayed = &late_seq[0], &late_depart[0], &late_delayed[0]
+        io.address = io.late_seq    # of no request: only a stream has none
         if n:
             io.address, io.is_write, io.earliest = &address[0], &is_write[0], &earliest[0]
             io.arrive, io.depart, io.delayed = &arrive[0], &depart[0], &delayed[0]

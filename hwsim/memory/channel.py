@@ -111,8 +111,12 @@ def run(
     InputError
         Unknown memory or option; requests that are unaligned, beyond the capacity, or out of order.
     """
-    options = Options(scheduler, mapping, queues, refresh, row_policy, phase)
-    tables = tables_of(memory, options, sets)
+    tables = tables_of(memory, Options(scheduler, mapping, queues, refresh, row_policy, phase), sets)
+    return run_tables(tables, addresses, is_write, earliest_ticks)
+
+
+def run_tables(tables: ChannelTables, addresses: ArrayLike, is_write: ArrayLike, earliest_ticks: ArrayLike) -> Ticks:
+    """`run` on tables that are made already; channels may run on threads at once (the core holds no GIL)."""
     piece = requests(addresses, is_write, earliest_ticks)
     check(piece, tables)
     channel = new_channel(tables)
@@ -126,9 +130,14 @@ def run(
 
 def tables_of(memory: str | Memory, options: Options, sets: tuple[str, ...] = ()) -> ChannelTables:
     """Tables of a channel of a memory that is named or given."""
+    return channel_tables(memory_of(memory, sets), options)
+
+
+def memory_of(memory: str | Memory, sets: tuple[str, ...] = ()) -> Memory:
+    """The description of a memory that is named or given."""
     found = load(memory, "memory", sets) if isinstance(memory, str) else memory
     assert isinstance(found, Memory)
-    return channel_tables(found, options)
+    return found
 
 
 def new_channel(tables: ChannelTables) -> Channel:

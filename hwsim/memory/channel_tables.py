@@ -52,6 +52,9 @@ class Options:
     phase: int = 0
 
 
+AS_DESCRIBED = Options()
+
+
 @dataclass(frozen=True)
 class ChannelTables:
     """One channel, ready to run.
@@ -110,7 +113,7 @@ def _covers(stronger: tuple[int, ...], rule: tuple[int, ...], first: bool) -> bo
     return plain and (after, before) == rule[1:3] and level <= rule[0] and ticks >= rule[3]
 
 
-def channel_tables(memory: Memory, options: Options = Options()) -> ChannelTables:
+def channel_tables(memory: Memory, options: Options = AS_DESCRIBED) -> ChannelTables:
     """Tables of one channel of a memory.
 
     Raises

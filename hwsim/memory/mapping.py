@@ -47,6 +47,14 @@ class AddressMap:
                 table[byte, value] = sum(1 << place for mask, place in places if (mask & part).bit_count() & 1)
         return table
 
+    def row_period(self) -> int:
+        """Bytes after which addresses differ in nothing but their row, as a number; 0 if rows are not such bits."""
+        rows = self.bits["row"]
+        lowest = rows[0] if rows else 0
+        others = [mask for field, masks in self.bits.items() if field != "row" for mask in masks]
+        plain = rows == [lowest << bit for bit in range(len(rows))] and all(mask < lowest for mask in others)
+        return lowest if plain and lowest.bit_count() == 1 else 0
+
     def bank_bits(self) -> list[int]:
         """Masks of the flat bank number, lowest bit first."""
         return [mask for field in reversed(_BANK_FIELDS) for mask in self.bits[field]]
