@@ -45,7 +45,7 @@ SHARD_BYTES = 8 << 20  # a process starts another shard above this size, so that
 MERGE_ABOVE = 8  # shards of one table
 STALE_SECONDS = 3600  # a temporary file this old belongs to a killed process
 DEFAULT_CAP_BYTES = 2 << 30
-CODE_ROOMS = ("_core", "operators", "memory")
+CODE_ROOMS = ("units.py", "_core", "describe", "memory", "operators", "serving")
 CODE_SUFFIXES = (".so", ".pyd", ".py")
 
 _warned: set[str] = set()  # folders already complained about
@@ -69,11 +69,11 @@ def cap_bytes() -> int:
 
 @functools.cache
 def code_version() -> str:
-    """Hash of the code that samples depend on: cores, mappers, laws, as installed here."""
+    """Hash of the code that samples depend on: rounding, cores, descriptions, laws, mappers and what serving asks."""
     digest = hashlib.blake2b(digest_size=16)
     root = Path(__file__).resolve().parent
     for room in CODE_ROOMS:
-        for path in sorted((root / room).rglob("*")):
+        for path in sorted((root / room).rglob("*")) or [root / room]:
             if path.suffix in CODE_SUFFIXES:
                 digest.update(str(path.relative_to(root)).encode())
                 digest.update(hashlib.blake2b(path.read_bytes()).digest())

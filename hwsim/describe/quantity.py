@@ -50,16 +50,24 @@ class Number:
         return {"anyOf": [self.written(), own]}
 
 
+# Dimensions of which nothing can be zero: what never moves never ends.
+POSITIVE = ("Hz", "B/s", "B/cycle", "FLOP", "FLOP/cycle", "FLOP/s", "T/s")
+
+
 @dataclass(frozen=True)
 class Quantity(Number):
-    """A number with a unit of one dimension of `hwsim.units`."""
+    """A number with a unit of one dimension of `hwsim.units`; rates and clocks are above zero."""
 
     dimension: str
 
     def validate(self, value: object) -> Fraction:
         """Value in base units from a text; a ratio may be bare (decimals of a file are Fractions)."""
         try:
-            return units.parse(value, self.dimension)
+            found = units.parse(value, self.dimension)
+            if found or self.dimension not in POSITIVE:
+                return found
+            words, example = units.DIMENSIONS[self.dimension]
+            raise refuse(repr(value), f"{words} above zero, such as '{example}'")
         except InputError as error:
             fault = error.faults[0]
             raise refuse(fault.got, fault.expected, fault.cure) from None

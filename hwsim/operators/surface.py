@@ -22,7 +22,7 @@ from hwsim.operators.simulate import OpResult
 Ints = NDArray[np.int64]
 
 # Columns of a sample.
-TIERS = ("sram", "l2", "hbm", "link")
+TIERS = ("sram", "l2", "hbm", "link", "host")
 LEADING = ("time_ps", "energy_pj", "flops", *(f"{tier}_bytes" for tier in TIERS))
 COLUMNS = LEADING + tuple(f"bound_{name}_ps" for name in BOUND_CLASSES)
 TIME = 0

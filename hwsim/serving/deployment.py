@@ -100,6 +100,8 @@ def compile(
     the_software = _loaded(software, Software, changes["software"])
     the_plan = parse_plan(plan, changes["plan"]) if isinstance(plan, str) else plan
     made = deploy(the_system, the_model, the_software, the_plan, precision, kv_dtype or "bf16")
+    if the_model.sliding_window:
+        defaults["attention"] = f"full: the model's window of {the_model.sliding_window} keys is not simulated"
     return replace(made, defaults=defaults | _scheduler_defaults(the_software, max_num_seqs, token_budget))
 
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hwsim.describe.model import Model
+from hwsim.operators.operator import SIXTEENTH_BYTES
 
-ELEMENT_BITS = {"bf16": 16, "fp16": 16, "fp8": 8, "int8": 8, "nvfp4": 4, "int4": 4}
-ACTIVATION_BITS = 16
+ACTIVATION_BYTES = 2
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,6 @@ class Use:
         How often a step runs it.
     dtype : str
         Precision of weights and arithmetic.
-    per : str
-        "token" or "sequence": what the batch size counts.
     """
 
     name: str
@@ -46,7 +44,6 @@ class Use:
     count: int
     dtype: str
     scale: int = 1
-    per: str = "token"
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ class AttentionShape:
     @property
     def kv_bytes_per_token(self) -> int:
         """Bytes of keys and values that one token adds on one device, all layers."""
-        return 2 * self.count * self.kv_heads * self.head_dim * ELEMENT_BITS[self.kv_dtype] // 8
+        return 2 * self.count * self.kv_heads * self.head_dim * SIXTEENTH_BYTES[self.kv_dtype] // 16
 
 
 def attention_shape(model: Model, tp: int, precision: str, kv_dtype: str) -> AttentionShape:
@@ -105,7 +102,7 @@ def token_uses(model: Model, tp: int, precision: str) -> Iterator[Use]:
     yield gemm("down", hidden, ffn)
     if tp > 1:
         reduces = 1 if model.parallel_residual else 2
-        size = hidden * ACTIVATION_BITS // 8
+        size = hidden * ACTIVATION_BYTES
         yield Use("all_reduce", "all_reduce", {"devices": tp}, "bytes", reduces * layers, act, scale=size)
 
 
@@ -113,11 +110,11 @@ def sequence_uses(model: Model, tp: int, precision: str) -> Iterator[Use]:
     """Operators whose cost depends on the number of scheduled sequences alone: the head and the sampler."""
     act = "fp16" if precision == "fp16" else "bf16"
     vocab = -(-model.vocab // tp)
-    yield Use("head", "gemm", {"n": vocab, "k": model.hidden}, "m", 1, act, per="sequence")
+    yield Use("head", "gemm", {"n": vocab, "k": model.hidden}, "m", 1, act)
     if tp > 1:
-        size = vocab * tp * ACTIVATION_BITS // 8
-        yield Use("gather_logits", "all_gather", {"devices": tp}, "bytes", 1, act, scale=size, per="sequence")
-    yield Use("sampler", "sample", {"cols": model.vocab}, "rows", 1, act, per="sequence")
+        size = vocab * tp * ACTIVATION_BYTES
+        yield Use("gather_logits", "all_gather", {"devices": tp}, "bytes", 1, act, scale=size)
+    yield Use("sampler", "sample", {"cols": model.vocab}, "rows", 1, act)
 
 
 def weight_bytes(model: Model, tp: int, precision: str) -> int:
@@ -130,4 +127,4 @@ def weight_bytes(model: Model, tp: int, precision: str) -> int:
     matrices = model.layers * (model.hidden * columns + model.ffn_params // tp)
     norms = model.layers * model.norms + 1
     wide = -(-model.embedding_params // tp) + norms * model.hidden
-    return matrices * ELEMENT_BITS[precision] // 8 + wide * ACTIVATION_BITS // 8
+    return matrices * SIXTEENTH_BYTES[precision] // 16 + wide * ACTIVATION_BYTES

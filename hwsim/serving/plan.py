@@ -20,10 +20,8 @@ class Placement:
     ----------
     tp, replicas : int
         Devices of a replica; replicas of the system.
-    weight_bytes, workspace_bytes, kv_bytes : int
-        What a device keeps of the weights, for activations, and for the KV cache.
-    block_bytes : int
-        One KV block of `block_tokens` tokens, on one device.
+    weight_bytes, kv_bytes : int
+        What a device keeps of the weights, and for the KV cache.
     kv_blocks : int
         Blocks of a replica (each device holds its heads' part of every block).
     """
@@ -32,9 +30,7 @@ class Placement:
     replicas: int
     attention: AttentionShape
     weight_bytes: int
-    workspace_bytes: int
     kv_bytes: int
-    block_bytes: int
     kv_blocks: int
 
 
@@ -57,7 +53,7 @@ def place(system: System, model: Model, plan: Plan, scheduler: Scheduler, precis
     kv = budget - weights - workspace
     if kv < 2 * block:  # one block is the null block
         raise _does_not_fit(system, model, plan, scheduler, precision, budget - workspace)
-    return Placement(plan.tp, replicas, attention, weights, workspace, kv, block, kv // block)
+    return Placement(plan.tp, replicas, attention, weights, kv, kv // block)
 
 
 def workspace_bytes(model: Model, tp: int, scheduler: Scheduler) -> int:

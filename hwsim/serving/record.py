@@ -129,10 +129,10 @@ def tier_columns(run: Run) -> dict[str, Any]:
     """Columns of the group `tiers`: what passed each memory and the links to the other devices."""
     accelerator, tp = run.deployment.system.accelerator, run.deployment.placement.tp
     capacity = accelerator.capacities()
-    names = [tier for tier in TIERS if tier in capacity or tier == "link"]
+    names = [tier for tier in TIERS if tier in capacity or tier in ("link", "host")]
     moved = {tier: sum(row[f"{tier}_bytes"] for row in run.operators) for tier in names}
     each = {str(tier): energy for tier, energy in accelerator.power.per_byte.items()}
-    each["link"] = accelerator.links.scale_up.link.energy
+    each |= {"link": accelerator.links.scale_up.link.energy, "host": accelerator.links.host.link.energy}
     return {
         "name": names,
         "capacity_bytes": np.array([capacity.get(tier, 0) for tier in names], np.int64),

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from hwsim._core.serve_types import CHUNK_COLUMNS, STEP_COLUMNS
 from hwsim.operators.batch import Step, simulate_steps
 from hwsim.operators.surface import TIME, Ints, Surface
-from hwsim.serving.costs import EXACT_TILES as EXACT_TILES
 from hwsim.serving.deployment import Deployment
 from hwsim.serving.run import Run, run
 from hwsim.workload.table import RequestTable

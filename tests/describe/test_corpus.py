@@ -42,6 +42,7 @@ CASES = [
         hbm("rate: 3350"),
         (":3:45:", "tiers.hbm.rate: got 3350", "a byte rate such as '3.35 TB/s'", "add the unit"),
     ),
+    Case("a rate of zero", "accelerator", hbm("rate: 0 GB/s"), ("got '0 GB/s'", "a byte rate above zero")),
     Case("a bare decimal", "accelerator", hbm("rate: 3.35"), ("got 3.35,", "add the unit")),
     Case(
         "a unit of another dimension",

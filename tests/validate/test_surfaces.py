@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import hwsim
+from hwsim.serving.costs import EXACT_TILES
 from hwsim.validate import surfaces
 from hwsim.workload import load
 
@@ -48,7 +49,7 @@ def test_decodes_of_very_long_contexts_are_interpolated_within_the_limits(shared
     monkeypatch.setenv("HWSIM_CACHE", str(tmp_path))
     surface = hwsim.compile("h100-sxm-x8", "llama-3.1-70b", "tp=8").costs.decode
     rng = np.random.default_rng(0)
-    questions = np.stack([rng.integers(1, 17, 60), rng.integers(surfaces.EXACT_TILES + 1, 1025, 60)], axis=1)
+    questions = np.stack([rng.integers(1, 17, 60), rng.integers(EXACT_TILES + 1, 1025, 60)], axis=1)
     line = surfaces.compare(surface, questions)
     assert line.off_grid > 40
     assert line.median <= 0.001 and line.p99 <= 0.01 and line.most <= 0.03

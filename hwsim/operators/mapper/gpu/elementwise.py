@@ -21,7 +21,6 @@ from hwsim.operators.mapper.streams import STREAMS, Stream
 from hwsim.operators.operator import SIXTEENTH_BYTES
 from hwsim.operators.program import Template, TemplateBuilder
 
-VERSION = 1
 PIECE = 16 << 10  # bytes of one SM that are one command
 SECTION = 2 << 10  # bytes worth a command of their own while fewer than DEPTH are in flight
 DEPTH = 4  # pieces in flight

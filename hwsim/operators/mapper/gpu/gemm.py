@@ -22,7 +22,6 @@ from hwsim.operators.mapper.gpu.tiles import GemmKernels, count_work, enumerate_
 from hwsim.operators.operator import SIXTEENTH_BYTES
 from hwsim.operators.program import LAW_DTYPE, Template
 
-VERSION = 1  # of the mapper: part of the key of remembered results
 CHUNK = 512  # cases ranked at a time: the columns of their candidates stay in the cache
 QUANTIZE_ROWS, QUANTIZE_COLUMNS = 256, 8192  # where the serial parts of quantising kernels reach their described time
 GROUPS = 4  # groups of equal SMs
