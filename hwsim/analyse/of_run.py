@@ -51,7 +51,7 @@ def heading(run: Run, cpu_s: Mapping[str, float], output: str) -> screen.Run:
     link = accelerator.links.scale_up.link
     replicas = f"{placement.replicas} replica" + ("s" if placement.replicas > 1 else "")
     kv_tokens = (placement.kv_blocks - 1) * run.rules.block_tokens
-    notes = list(table.notes)
+    notes = [f"changed: {text}" for text in deployment.sets] + list(table.notes)
     if run.refused:
         notes.append(f"{run.refused} requests need more than the {kv_tokens:,} tokens of a replica's KV cache: refused")
     return screen.Run(

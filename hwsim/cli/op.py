@@ -32,6 +32,8 @@ def command(cases: Path, output: Path, sets: tuple[str, ...]) -> None:
 
     if not output.parent.is_dir():
         raise bad("-o", f"{output}", "a file in a folder that exists")
+    if output.exists() and output.samefile(cases):
+        raise bad("-o", f"{output}", "another file than the cases", "the answers would replace them")
     overrides = split_sets(sets)
     table = files.read(cases)
     answers = dict(files.answer(table, overrides))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 
 import click
 from tqdm import tqdm
@@ -12,6 +13,7 @@ from tqdm import tqdm
 from hwsim.analyse.of_run import heading, measure, plot
 from hwsim.analyse.slo import Slo
 from hwsim.analyse.summary import as_json, text
+from hwsim.errors import bad
 from hwsim.serving.deployment import compile
 from hwsim.serving.replay import replay
 from hwsim.serving.run import Watch
@@ -58,6 +60,8 @@ def shown_in(bar: tqdm) -> Watch:
 def command(system, model, trace, **options) -> None:  # type: ignore[no-untyped-def]
     """Replay the requests of TRACE (a file or a recipe) on MODEL served by SYSTEM."""
     slo = Slo.parse(options["slo"]) if options["slo"] else None
+    if options["plot"] and not Path(options["plot"]).absolute().parent.is_dir():
+        raise bad("--plot", options["plot"], "a file in a folder that exists")
     started = cpu()
     deployment = compile(
         system, model, options["plan"], options["software"], sets=options["sets"],

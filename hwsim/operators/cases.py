@@ -184,6 +184,8 @@ def answer(cases: Cases, sets: Sets | None = None) -> Iterator[tuple[int, list[s
             machine = Machine.of(accelerator, software, protocol, sets)
             result = simulate_kept(machine, kind, dims, dtype)
         except InputError as error:
+            if any(fault.where.startswith("--set") for fault in error.faults):
+                raise  # a wrong override is no row's fault
             text = "; ".join(str(fault) for fault in error.faults).replace("\n", " ")
             yield from ((row, ["", "", "", text]) for row in batch.rows)
             continue

@@ -22,6 +22,7 @@ from hwsim.memory.law import ServiceLaw, laws
 from hwsim.units import cycles_ceil
 
 DENOMINATOR = 256  # of rates per cycle: at most 0.01 % below the described rate of any chip
+SLOWEST, FASTEST = 10**6, 10**12  # core clocks whose cycles are whole numbers of picoseconds or nearly so
 KILO = 1000  # clocks are rounded down to whole kHz, which keeps picoseconds of long runs inside int64
 
 
@@ -192,6 +193,8 @@ def resolve(chip: Any, stack: Any, how: Any) -> Machine:
             f"{chip.id} is of generation {generation.id}: choose another software",
         )
     clock = floor(chip.clocks.core / KILO) * KILO
+    if not SLOWEST <= clock <= FASTEST:
+        raise bad(f"accelerator {chip.id}", f"a core clock of {float(chip.clocks.core):g} Hz", "1 MHz to 1 THz")
     efficiency = generation.tensor.efficiency
     made = _machine_of(chip.class_)
     return made(

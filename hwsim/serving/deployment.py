@@ -40,6 +40,8 @@ class Deployment:
         Simulated samples of every operator, filled as a replay asks for them.
     defaults : dict of str to str
         Every choice that nobody made, in words.
+    sets : tuple of str
+        Overrides it was compiled with.
     """
 
     system: System
@@ -52,6 +54,7 @@ class Deployment:
     machine: Machine
     costs: CostTables
     defaults: dict[str, str] = field(default_factory=dict)
+    sets: tuple[str, ...] = ()
 
 
 def compile(
@@ -102,7 +105,9 @@ def compile(
     made = deploy(the_system, the_model, the_software, the_plan, precision, kv_dtype or "bf16")
     if the_model.sliding_window:
         defaults["attention"] = f"full: the model's window of {the_model.sliding_window} keys is not simulated"
-    return replace(made, defaults=defaults | _scheduler_defaults(the_software, max_num_seqs, token_budget))
+    return replace(
+        made, sets=tuple(sets), defaults=defaults | _scheduler_defaults(the_software, max_num_seqs, token_budget)
+    )
 
 
 def deploy(system: System, model: Model, software: Software, plan: Plan, precision: str, kv_dtype: str) -> Deployment:

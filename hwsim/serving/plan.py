@@ -93,12 +93,17 @@ def _does_not_fit(
     system: System, model: Model, plan: Plan, scheduler: Scheduler, precision: str, room: int
 ) -> InputError:
     need = weight_bytes(model, plan.tp, precision)
+    chip = system.accelerator
     cures = [
-        f"tp={tp}"
+        f"tp={tp}" + (f" on {chip.id}-x{tp}" if tp > system.count else "")
         for tp in range(plan.tp + 1, system.accelerator.links.scale_up.devices + 1)
         if model.heads % tp == 0 and model.ffn % tp == 0 and weight_bytes(model, tp, precision) < room
     ][:1]
-    cures += [p for p in ("fp8", "int4") if p != precision and weight_bytes(model, plan.tp, p) < room][:1]
+    cures += [
+        p
+        for p in ("fp8", "int4")
+        if p != precision and p in chip.units.tensor.per_cycle and weight_bytes(model, plan.tp, p) < room
+    ][:1]
     cure = "it would fit with " + " or ".join(cures) if cures else "use a larger device or a smaller model"
     got = f"{need / 1e9:.1f} GB of {precision} weights a device under tp={plan.tp}"
     expected = f"at most {room / 1e9:.1f} GB beside the activations and one KV block"

@@ -56,7 +56,7 @@ REFUSED = [
     (("h100-sxm-x8", "llama-3.1-70b", "tp=4,dp=1"), ["tp=4,dp=1", "tp x dp = 8"]),
     (("h100-sxm-x8", "llama-3.1-70b", "tp=16"), ["tp=16", "tp x dp = 8"]),
     (("h100-sxm-x8", "llama-3.1-70b", "tp=8,pp=2"), ["pp=2", "pp=1"]),
-    (("h100-sxm", "llama-3.1-70b", "tp=1"), ["GB of bf16 weights a device", "would fit with tp=2 or int4"]),
+    (("h100-sxm", "llama-3.1-70b", "tp=1"), ["GB of bf16 weights a device", "would fit with tp=2 on h100-sxm-x2"]),
     (("h100-sxm-x8", "llama-3.1-405b", "tp=8"), ["would fit with fp8"]),
     (("h100-sxm-x8", "llama-3.1-70b", "tp=eight"), ["'tp=eight'", "tp=COUNT"]),
     (("h100-sxm-x8", "llama-3.1-70b", "tp=8,tp=8"), ["each degree once"]),
