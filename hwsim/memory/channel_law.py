@@ -26,7 +26,7 @@ from hwsim.describe.memory import Memory
 from hwsim.memo import Table
 from hwsim.memory import law_measure
 from hwsim.memory.access import Access
-from hwsim.memory.channel_tables import Options
+from hwsim.memory.channel_tables import AS_DESCRIBED, Options
 from hwsim.memory.law_measure import LOADS, PER_MILLE, SEEDS, SHORT_BYTES, Bench
 from hwsim.units import ceil_fraction
 
@@ -34,8 +34,6 @@ Ints = NDArray[np.int64]
 
 SIZES = (1 << 16, 1 << 17, 1 << 18, 1 << 20)
 """Bytes a channel at which a law is compared with commands."""
-DESCRIBED = Options()
-"""The controller as the memory describes it."""
 PHASES = 12
 CHECKED = 1000
 """First seed of the streams a law is compared with; it was made of others."""
@@ -231,7 +229,7 @@ class ChannelLaw:
 
 
 @functools.lru_cache(maxsize=256)
-def channel_law(memory: Memory, access: Access, options: Options = DESCRIBED) -> ChannelLaw:
+def channel_law(memory: Memory, access: Access, options: Options = AS_DESCRIBED) -> ChannelLaw:
     """The law of one channel of a memory whose commands are described, from the cache or computed (below 0.2 s).
 
     Raises

@@ -41,6 +41,8 @@ class Bench:
         Ticks between two refreshes of a pseudo-channel; 0 without refresh.
     round : int
         Ticks in which every bank is refreshed once.
+    start : int
+        Tick of the first refresh, by the description's choice.
     """
 
     def __init__(self, memory: Memory, options: Options) -> None:
@@ -49,6 +51,7 @@ class Bench:
         self.round = self.interval
         if self.tables.settings["refresh"][0] == rows.PER_BANK:
             self.round <<= int(self.tables.settings["shift"][0, 1])
+        self.start = int(self.tables.settings["phase"][0])
         self._rules = self.tables.core_rules()
         quiet = self.tables.settings.copy()
         quiet["refresh"] = rows.NO_REFRESH
@@ -84,6 +87,19 @@ class Bench:
         given = np.zeros(len(address), np.int64) if earliest is None else earliest
         Channel(settings, rules, tables.decode).feed(address, is_write, given, arrive, depart, delayed, False)
         return depart, delayed
+
+    def read_all(self, count: int, phase: int) -> tuple[int, int]:
+        """Read so many granules from the channel's first byte on, the first refresh `phase` ticks later than described.
+
+        Returns
+        -------
+        tuple of int, int
+            Tick of the last data, and how many requests were added as whole periods of a repeating state.
+        """
+        settings = self.tables.settings.copy()
+        settings["phase"] = self.start + phase
+        channel = Channel(settings, self._rules, self.tables.decode)
+        return channel.stream(0, self.tables.access, count, False, 0, 0, self.tables.address_map.row_period())
 
 
 def measure_law(bench: Bench, access: Access) -> list[int]:
