@@ -48,8 +48,9 @@ def test_every_tier_and_link_has_a_law_that_says_where_it_comes_from(h100: Accel
 def test_a_tiers_rate_is_the_described_rate_times_its_efficiency(h100: Accelerator) -> None:
     hbm = laws(h100)["hbm"]
     assert hbm.channel is not None
-    assert hbm.rate == h100.tiers.hbm.rate * hbm.channel.share * h100.tiers.hbm.efficiency
-    assert hbm.status == "measured" and "fitted to GEMM times" in hbm.provenance
+    wires = min(h100.tiers.hbm.rate, h100.tiers.hbm.stacks * h100.tiers.hbm.memory.law.rate)
+    assert hbm.rate == wires * hbm.channel.share * h100.tiers.hbm.efficiency
+    assert hbm.status == "measured" and "fitted to decode attention times" in hbm.provenance
 
 
 def test_a_pattern_nobody_measured_is_derived_from_commands_or_assumed(h100: Accelerator) -> None:

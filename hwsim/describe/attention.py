@@ -54,10 +54,7 @@ class Decode(Block):
     launch: Seconds = Field(description="start of the kernels of one call, without a combine kernel")
     item: Cycles = Field(description="start and end of a work item: page table, queries, first bytes; rescale, output")
     tile_time: Cycles = Field(description="a tile beside its matrix products")
-    latency: Seconds = Field(description="request of a tile to its first bytes, page table included")
-    bandwidth: Ratio = Field(description="share of what the memory's commands allow for paged reads")
-    l2_rate: BytesPerCycle = Field(description="out of the L2, per unit")
-    resident: Ratio = Field(description="share of the L2 that keeps keys and values between calls")
+    l2_rate: BytesPerCycle | None = Field(None, description="out of the L2, per unit; none = what the chip gives")
     distinct: Ratio = Field(Fraction(1), description="share of keys and values that differ in timed replays")
     combine: Cycles = Field(description="the kernel that joins the parts")
     combine_split: Cycles = Field(description="the same per part")
@@ -79,14 +76,13 @@ class Prefill(Block):
     item: Cycles = Field(description="start and end of a work item")
     tensor: Ratio = Field(description="share of the tensor units' peak that its matrix products sustain")
     softmax: Factor = Field(description="cycles per element (query x key) that matrix products do not hide")
-    latency: Seconds = Field(description="request of a tile to its first bytes, out of the L2")
-    l2_rate: BytesPerCycle = Field(description="keys and values out of the L2, per unit, with shared reads")
+    l2_rate: BytesPerCycle | None = Field(
+        None, description="keys and values out of the L2, per unit; none = what the chip gives"
+    )
     append: BytesPerCycle = Field(description="kernel that appends to the cache, per unit")
     rotary: bool = Field(description="that kernel also rotates the queries (reads and writes them)")
     single_decodes: bool = Field(False, description="chunks of one token each go to the decode kernel")
     alone: Factor = Field(Fraction(1), description="how much slower tiles run when every unit has at most one item")
-    bandwidth: Ratio = Field(description="share of what the memory's commands allow for paged reads")
-    resident: Ratio = Field(description="share of the L2 that keeps the operands of a call")
 
 
 class Mixed(Block):

@@ -18,6 +18,7 @@ class TensorUnit(generation.TensorUnit):
     """How a tensor unit behaves beside its peak."""
 
     sustained: Ratio = Field(Fraction(1), description="share of that left when the power limit has lowered the clock")
+    streams: Ratio = Field(Fraction(1), description="share of what the memory sustains that operands reach")
     alone: Ratio = Field(description="share of that a tile below 128 x 256 reaches when it is alone on its unit")
     pair: Count = Field(description="units that can work on one tile together")
 

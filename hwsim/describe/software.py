@@ -68,7 +68,6 @@ class Elementwise(Block):
 
     launch: Seconds = Field(description="start and drain of one kernel")
     efficiency: Ratio = Field(description="share of the memory rate a long kernel reaches")
-    kernels_per_layer: Count = Field(description="such kernels of one layer")
     sampler: Seconds | None = Field(None, description="start of all kernels of the sampler; none = as one kernel")
 
 

@@ -174,12 +174,16 @@ def _described(
 
 
 def allowed(accelerator: Accelerator, pattern: Pattern | Access) -> Fraction:
-    """Bytes per second that the commands of the device's memory allow; the published rate where none are described."""
+    """Bytes per second that the commands of the device's memory allow; the published rate where none are described.
+
+    Its stacks give no more than their wires, whatever is published for the device.
+    """
     hbm = accelerator.tiers.hbm
+    rate = min(hbm.rate, hbm.stacks * hbm.memory.law.rate)
     channel = _channel(accelerator, pattern)
     if channel is None:
-        return hbm.rate
-    return hbm.rate * (channel.share if hbm.window is None else channel.share_within(int(hbm.window)))
+        return rate
+    return rate * (channel.share if hbm.window is None else channel.share_within(int(hbm.window)))
 
 
 def _channel(accelerator: Accelerator, pattern: Pattern | Access) -> ChannelLaw | None:

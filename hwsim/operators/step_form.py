@@ -95,7 +95,7 @@ class StepForm:
         def fine(cycles: float) -> int:
             return int(cycles * scale) + 1
 
-        step = max(whole(decode.tile_time), device.cycles(decode.latency) // 2) * TILE / decode.tile
+        step = max(whole(decode.tile_time), device.hbm_latency // 2) * TILE / decode.tile
         slots = device.cores * decode.slots_per_unit
         tile_bytes = int(shape.cache(np.array([TILE], np.int64))[0])
         moved = 2 * kv_heads * head_dim * 2 + tile_bytes // TILE
@@ -126,7 +126,7 @@ class StepForm:
             decode_tile=fine(kv_heads * step / slots),
             decode_once=fine(whole(decode.item)),
             decode_step=fine(step),
-            tile_bytes=fine(tile_bytes / float(rate(device.hbm * decode.bandwidth))),
+            tile_bytes=fine(tile_bytes / float(rate(device.hbm))),
             group=heads // kv_heads,
             kv_heads=kv_heads,
             cores=device.cores,

@@ -30,6 +30,9 @@ MEASURED_DTYPES: Mapping[str, str] = {
     "nvfp4": "nvfp4",
 }
 
+# What a measured table calls a kind otherwise than hwsim.
+KINDS: Mapping[str, str] = {"alltoall": "all_to_all"}
+
 Row = Mapping[str, str]
 
 
@@ -134,7 +137,7 @@ SOURCES: Mapping[str, Source] = {
     "nccl": Source(
         "nccl.csv",
         "nccl_dtype",
-        lambda row: str(row["op_name"]),
+        lambda row: KINDS.get(row["op_name"], row["op_name"]),
         {"devices": _whole("num_gpus"), "bytes": lambda row: 2 * int(row["message_size"])},
         {"software": ("collectives=nccl-2.29",)},
     ),
@@ -159,13 +162,14 @@ SOURCES: Mapping[str, Source] = {
 
 @dataclass(frozen=True)
 class Line:
-    """Errors of one kind, chip, stack and dtype."""
+    """Errors of one kind, chip, stack and dtype: of `count` rows, while `dropped` rows have no simulated time."""
 
     kind: str
     chip: str
     software: str
     dtype: str
     count: int
+    dropped: int
     median: float
     p90: float
     bias: float
@@ -175,7 +179,9 @@ Group = tuple[str, str, str, str]  # kind, chip, stack, dtype
 
 
 def compare(folder: Path, name: str, dtypes: tuple[str, ...] = ("bf16",)) -> dict[Group, np.ndarray]:
-    """Signed relative errors of a source, float64 per group; kinds without a mapper yet are left out.
+    """Signed relative errors of a source, float64 per group, in the order of its rows.
+
+    A row that cannot run, and every row of a kind without a mapper, has NaN.
 
     Parameters
     ----------
@@ -192,12 +198,14 @@ def compare(folder: Path, name: str, dtypes: tuple[str, ...] = ("bf16",)) -> dic
         kind, chip, stack, dtype = group
         machine = Machine.of(chip, stack, source.protocol, source.sets)
         if (machine.class_, kind) not in MAPPERS:
+            errors[kind + source.note, chip, stack, dtype] = np.full(len(rows), np.nan)
             continue
         dims = {dim: np.array([of(row) for row in rows], np.int64) for dim, of in source.dims.items()}
         measured = np.array([source.time_ps(row) for row in rows])
         result = simulate(machine, kind, dims, dtype.split("/")[0])
-        able = result.time_ps >= 0
-        errors[kind + source.note, chip, stack, dtype] = result.time_ps[able] / measured[able] - 1
+        errors[kind + source.note, chip, stack, dtype] = np.where(
+            result.time_ps >= 0, result.time_ps / measured - 1, np.nan
+        )
     return errors
 
 
@@ -225,16 +233,21 @@ def lines(errors: Mapping[Group, np.ndarray]) -> Iterator[Line]:
 
 
 def _line(group: Group, error: np.ndarray) -> Line:
-    size = np.abs(error)
-    return Line(*group, len(error), float(np.median(size)), float(np.quantile(size, 0.9)), float(np.median(error)))
+    known = error[~np.isnan(error)]
+    dropped = len(error) - len(known)
+    if not len(known):
+        return Line(*group, 0, dropped, np.nan, np.nan, np.nan)
+    size = np.abs(known)
+    p90 = float(np.quantile(size, 0.9))
+    return Line(*group, len(known), dropped, float(np.median(size)), p90, float(np.median(known)))
 
 
 def table(found: list[Line]) -> str:
     """Lines as a table, errors in percent."""
-    head = f"{'operator':<18} {'chip':<14} {'software':<8} {'dtype':<6} {'rows':>6} {'median %':>9}"
+    head = f"{'operator':<18} {'chip':<14} {'software':<8} {'dtype':<6} {'rows':>6} {'dropped':>7} {'median %':>9}"
     head += f" {'p90 %':>7} {'bias %':>7}"
     body = [
-        f"{line.kind:<18} {line.chip:<14} {line.software:<8} {line.dtype:<6} {line.count:>6} "
+        f"{line.kind:<18} {line.chip:<14} {line.software:<8} {line.dtype:<6} {line.count:>6} {line.dropped:>7} "
         f"{100 * line.median:>9.1f} {100 * line.p90:>7.1f} {100 * line.bias:>+7.1f}"
         for line in sorted(found, key=lambda one: (one.kind, one.dtype, one.chip, one.software == "all", one.software))
     ]

@@ -44,6 +44,10 @@ def random_dims(kind: str, count: int, seed: int) -> dict[str, np.ndarray]:
     if kind == "attention_decode":
         return dims | {"batch": np.exp(rng.uniform(0, 5.5, count)).astype(np.int64), "kv_len": keys}
     tokens = np.exp(rng.uniform(0, 7.6, count)).astype(np.int64)
+    if kind == "attention_mixed":
+        n = np.exp(rng.uniform(0, 5.3, count)).astype(np.int64)
+        many = np.exp(rng.uniform(0, 9, count)).astype(np.int64)
+        return dims | {"prefill_chunk": tokens, "kv_prefill": keys, "n_decode": n, "kv_decode": many}
     return dims | {"batch": rng.integers(1, 4, count), "q_len": tokens, "kv_len": tokens + keys}
 
 
@@ -75,6 +79,77 @@ def test_twice_the_keys_or_the_sequences_are_never_faster(chip: str, software: s
     assert (time[:, 1:] >= 0.97 * time[:, :-1]).all()
     chunk = prefill(on, 1, 2 ** np.arange(4, 12), 2 ** np.arange(4, 12) + 4096).time_ps
     assert (chunk[1:] >= 0.97 * chunk[:-1]).all()
+
+
+# What a chip may be said to have: slower or dearer by far, and a tenth better.
+POORER = {
+    "tiers.hbm.efficiency=30 %": "attention_decode",
+    "tiers.hbm.latency=2 us": "attention_decode",
+    "tiers.hbm.rate=600 GB/s": "attention_decode",
+    "tiers.l2.rate=5 B/cycle": "attention_prefill",
+    "units.vector.special=1 FLOP/cycle": "attention_prefill",
+    "tiers.l2.usable=5 %": "attention_decode",
+}
+BETTER = {
+    "tiers.hbm.rate": Fraction(11, 10),
+    "tiers.hbm.latency": Fraction(9, 10),
+    "tiers.l2.rate": Fraction(11, 10),
+    "tiers.l2.usable": Fraction(11, 10),
+    "units.vector.special": Fraction(11, 10),
+    "clocks.core": Fraction(11, 10),
+}
+
+
+@pytest.mark.parametrize("change", POORER)
+@pytest.mark.parametrize("software", STACKS)
+def test_what_a_chip_cannot_do_attention_does_not_get(software: str, change: str) -> None:
+    on = [Machine.of("h100-sxm", software, "graph-replay", {"accelerator": sets}) for sets in ((), (change,))]
+    kind = POORER[change]
+    dims = {"batch": [64], "kv_len": [4096], **HEADS}
+    dims |= {"kv_len": [64]} if "usable" in change else {"batch": [1]} if "latency" in change else {}
+    dims |= {"q_len": [4096], "batch": [1]} if kind == "attention_prefill" else {}
+    given, poorer = (int(simulate(machine, kind, dims).time_ps[0]) for machine in on)
+    assert poorer > 1.05 * given
+
+
+def test_memory_gives_no_more_than_its_stacks_have() -> None:
+    slow, fast = (
+        decode(Machine.of("h100-sxm", "vllm", sets={"accelerator": [f"tiers.hbm.rate={rate} GB/s"]}), 64, 4096)
+        for rate in (3328, 9000)
+    )
+    assert slow.time_ps == fast.time_ps
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+@pytest.mark.parametrize("software", STACKS)
+def test_more_of_a_resource_is_at_most_one_percent_slower(chip: str, software: str, fuzz_share: float) -> None:
+    on = machine(chip, software)
+    for kind in (*KINDS, "attention_mixed"):
+        dims = random_dims(kind, max(30, int(300 * fuzz_share)), seed=11)
+        usual = simulate(on, kind, dims).time_ps
+        for name, factor in BETTER.items():
+            better = Machine.of(chip, software, sets={"accelerator": [scaled(on, name, factor)]})
+            time = simulate(better, kind, dims).time_ps
+            assert (100 * time <= 101 * usual).all(), (kind, name, np.flatnonzero(100 * time > 101 * usual))
+
+
+def scaled(on: Machine, name: str, factor: Fraction) -> str:
+    """The override that multiplies a number of a chip."""
+    value = on.chip
+    for part in name.split("."):
+        value = getattr(value, part)
+    units = {"tiers.hbm.rate": "B/s", "tiers.hbm.latency": "s", "tiers.l2.rate": "B/cycle", "clocks.core": "Hz"}
+    units["units.vector.special"] = "FLOP/cycle"
+    return f"{name}={float(value * factor):.12f} {units.get(name, '')}".strip()
+
+
+def test_waves_that_meet_the_memory_together_gain_from_a_faster_one() -> None:
+    dims = {"batch": [224], "kv_len": [292], "heads": [16], "kv_heads": [4], "head_dim": [128]}
+    machines = (
+        Machine.of("a100-sxm", "trtllm", sets={"accelerator": [f"tiers.hbm.rate={rate} GB/s"]}) for rate in (1850, 2039)
+    )
+    slow, fast = (simulate(on, "attention_decode", dims).time_ps[0] for on in machines)
+    assert fast <= slow
 
 
 @pytest.mark.parametrize("software", STACKS)
@@ -173,7 +248,7 @@ def test_programs_run_equally_tick_by_tick(kind: str, software: str) -> None:
     on = Machine.of("h100-sxm", software, sets=SMALL)
     given = {"batch": [1, 3], "kv_len": [300, 700], "heads": 8, "kv_heads": 2, "head_dim": 64}
     if kind == "attention_prefill":
-        given["q_len"] = [40, 200]
+        given |= {"q_len": [20, 70], "kv_len": [90, 160]}
     dims = complete(kind_of(kind), given)
     mapper = KINDS[kind]
     for group in mapper.programs(on, dims, "bf16", mapper.propose(on, dims, "bf16").best(1)):

@@ -27,7 +27,7 @@ def test_no_gemm_is_faster_than_its_tensor_units_or_its_memory(chip: str) -> Non
     flops = 2 * dims["m"] * dims["n"] * dims["k"] * dims["batch"]
     compute = [Fraction(int(f) * 10**12) / (machine.tensor["bf16"] * machine.cores * machine.clock) for f in flops]
     cold = dims["batch"] * dims["n"] * dims["k"] * 2
-    memory = [Fraction(int(b) * 10**12) / (machine.hbm_rate * machine.clock) for b in cold]
+    memory = [Fraction(int(b) * 10**12) / (machine.stream_rate * machine.clock) for b in cold]
     assert all(t >= max(c, h) for t, c, h in zip(result.time_ps, compute, memory))
 
 

@@ -37,12 +37,12 @@ def faster_clock(machine: Machine) -> Machine:
     """The same chip with a core clock a quarter higher: memory and fixed times keep their seconds."""
     times = ("hbm_latency", "l2_latency", "launch", "wave", "barrier", "grain")
     longer = {name: -(-getattr(machine, name) * 5 // 4) for name in times}
-    rate = per_cycle(machine.hbm_rate * Fraction(4, 5))
-    return replace(machine, clock=machine.clock * 5 // 4, hbm_rate=rate, **longer)
+    rate = per_cycle(machine.stream_rate * Fraction(4, 5))
+    return replace(machine, clock=machine.clock * 5 // 4, stream_rate=rate, **longer)
 
 
 MORE = {
-    "hbm rate": lambda m: replace(m, hbm_rate=m.hbm_rate * Fraction(5, 4)),
+    "hbm rate": lambda m: replace(m, stream_rate=m.stream_rate * Fraction(5, 4)),
     "l2 rate": lambda m: replace(m, l2_rate=m.l2_rate * Fraction(5, 4)),
     "l2 capacity": lambda m: replace(m, l2=m.l2 * 2),
     "tensor rate": lambda m: replace(m, tensor={"bf16": m.tensor["bf16"] * Fraction(5, 4)}),

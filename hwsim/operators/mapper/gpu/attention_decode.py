@@ -17,7 +17,7 @@ from hwsim._core.listsched import assign
 from hwsim.describe.attention import Decode, Short
 from hwsim.operators.candidates import Candidates, Programs
 from hwsim.operators.mapper.gpu.attention_batch import Heads, Lengths, sequence_items
-from hwsim.operators.mapper.gpu.attention_fold import EVEN, RAGGED, Groups, fold
+from hwsim.operators.mapper.gpu.attention_fold import GROUPS, Groups, fold
 from hwsim.operators.mapper.gpu.attention_kernel import Items, Kernel, Rates, as_programs, choose, estimate
 from hwsim.operators.mapper.gpu.attention_library import GRAIN, Device, capable, missing, rate, whole
 from hwsim.operators.mapper.gpu.attention_splits import BLOCK, RULES, Grid, Splits, ceil_div
@@ -70,19 +70,16 @@ def kernel(device: Device, heads: Heads, lengths: Lengths, forced: np.ndarray | 
     batch = lengths.sum(np.ones_like(lengths.keys))
     kv, one_way = heads.cache(lengths.sum(lengths.keys)), heads.query_output(batch)
     footprint = whole_share(kv, decode.distinct) + 2 * one_way
-    capacity = decode.resident * device.l2
-    lost = missing(footprint, capacity) if device.warm else np.full_like(kv, GRAIN)
+    lost = missing(footprint, device.kept) if device.warm else np.full_like(kv, GRAIN)
     hbm = whole_share(kv, decode.distinct if device.warm else None) * lost // GRAIN
 
     items = lengths.sum(parts.items) * heads.kv_heads
     once = np.full_like(kv, whole(decode.item)) + walk_time(decode, slots, lengths, parts, heads, batch)
-    groups = place(device, heads, lengths, parts, once, hbm, items)
+    tile, rest = tile_cycles(device, heads)
+    groups = place(device, heads, lengths, parts, once, tile)
     flop = 4 * (heads.heads // heads.kv_heads) * decode.tile * heads.head_dim
-    latency = np.full_like(kv, device.cycles(decode.latency))
-    phase = Items(
-        once * 3 // 5, once - once * 3 // 5, flop, np.full_like(kv, whole(decode.tile_time)), hbm, kv, latency
-    )
-    spills = device.warm & (QO_ROUND_TRIP * one_way + footprint > capacity.numerator // capacity.denominator)
+    phase = Items(once * 3 // 5, once - once * 3 // 5, flop, rest, hbm, kv)
+    spills = device.warm & (QO_ROUND_TRIP * one_way + footprint > device.kept)
     after = np.where(parts.joined, 2 * items * (heads.heads // heads.kv_heads) * heads.head_dim * ACCUMULATOR, 0)
     usual = Kernel(
         rates=rates(device, decode),
@@ -110,7 +107,7 @@ def without_tiles(device: Device, short: Short, heads: Heads, lengths: Lengths, 
     groups = fold(count, count[:, :, None], count[:, :, None], device.cores * one, one, usual.groups.mult.shape[1])
     zero = 0 * items
     flop = ceil_div(4 * heads.heads * heads.head_dim * lengths.sum(lengths.keys), np.maximum(items, 1))
-    phase = Items(once, zero, flop, zero, *(getattr(usual.classes[0], n) for n in ("hbm", "l2", "latency")))
+    phase = Items(once, zero, flop, zero, *(getattr(usual.classes[0], n) for n in ("hbm", "l2")))
     several = np.where(longest > SEVERAL_BLOCKS, whole(short.several), 0)
     start = device.cycles(device.library.decode.launch) + zero
     return choose(few, Kernel(usual.rates, groups, (phase,), start, zero, zero, zero, zero, several), usual)
@@ -121,12 +118,24 @@ def whole_share(amount: np.ndarray, share) -> np.ndarray:  # type: ignore[no-unt
     return amount if share is None else ceil_div(amount * share.numerator, share.denominator)
 
 
+def tile_cycles(device: Device, heads: Heads) -> tuple[np.ndarray, np.ndarray]:
+    """Cycles of a tile on a slot, and the part of them that its matrix products do not hide."""
+    decode = device.library.decode
+    group = heads.heads // heads.kv_heads
+    speed = rate(device.tensor["bf16"] / decode.slots_per_unit)
+    products = ceil_div(4 * group * decode.tile * heads.head_dim * speed.denominator, speed.numerator)
+    rest = device.exposed(whole(decode.tile_time), group * decode.tile * decode.slots_per_unit, products)
+    return products + rest, rest
+
+
 def rates(device: Device, decode: Decode) -> Rates:
     return Rates(
         tensor=rate(device.tensor["bf16"] / decode.slots_per_unit),
-        hbm=rate(device.hbm * decode.bandwidth),
-        l2=rate(decode.l2_rate * device.cores),
+        hbm=rate(device.hbm),
+        l2=device.out_of_l2(decode.l2_rate),
         small=rate(device.port * device.cores),
+        hbm_latency=device.hbm_latency,
+        l2_latency=device.hbm_latency,  # measured times do not tell keys in the L2 from others by a tile's latency
     )
 
 
@@ -153,38 +162,27 @@ def walk_time(
     return np.where(batch <= decode.walk.most, rounds * whole(decode.walk.time), 0)
 
 
-def place(device: Device, heads: Heads, lengths: Lengths, parts: Parts, once: np.ndarray, hbm: np.ndarray,
-          items: np.ndarray) -> Groups:  # fmt: skip
-    """Items on slots. Equal sequences go round; others are dispatched in order by an estimate of their time."""
-    decode = device.library.decode
-    slots = device.cores * decode.slots_per_unit
+def place(device: Device, heads: Heads, lengths: Lengths, parts: Parts, once: np.ndarray, tile: np.ndarray) -> Groups:
+    """Items on slots. Equal sequences go round; others are dispatched in order by the cycles they take on a slot.
+
+    Those do not know how busy the memory is: with faster memory the same items stay on the same slots.
+    """
+    items = lengths.sum(parts.items) * heads.kv_heads
+    slots = device.cores * device.library.decode.slots_per_unit
     cases = len(lengths.first) - 1
     width = np.full(cases, slots)
-    tile = tile_cycles(device, lengths, parts, heads, hbm, slots)
     if (np.diff(lengths.first) == 1).all():
         index = np.arange(slots)
         count = items[:, None] // slots + (index < (items % slots)[:, None])
         depth = count * parts.depth[:, None]
         load = count * once[:, None] + depth * tile[:, None]
-        return fold(load, count[:, :, None], depth[:, :, None], width, tile, EVEN)
+        return fold(load, count[:, :, None], depth[:, :, None], width, tile, GROUPS)
     work = sequence_items(lengths, heads.kv_heads[lengths.case], parts.items, parts.depth, parts.tiles)
     work = work.sorted() if device.library.mixed.order == "longest" else work
     first = np.searchsorted(work.case, np.arange(cases + 1))
     weight = np.stack([np.ones_like(work.depth), work.depth], axis=1)
     load, total = assign(first, once[work.case] + work.depth * tile[work.case], weight, width)
-    return fold(load, total[:, :, :1], total[:, :, 1:2], width, tile, RAGGED)
-
-
-def tile_cycles(
-    device: Device, lengths: Lengths, parts: Parts, heads: Heads, hbm: np.ndarray, slots: int
-) -> np.ndarray:
-    """Cycles a tile takes: bound by the memory that the busy slots share, by its arithmetic or by its latency."""
-    decode = device.library.decode
-    tiles = np.maximum(lengths.sum(parts.tiles) * heads.kv_heads, 1)
-    bandwidth = rate(device.hbm * decode.bandwidth)
-    active = np.minimum(ceil_div(tiles, np.maximum.reduceat(parts.depth, lengths.first[:-1])), slots)
-    shared = ceil_div(hbm * bandwidth.denominator * active, tiles * bandwidth.numerator)
-    return np.maximum(np.maximum(shared, whole(decode.tile_time)), device.cycles(decode.latency) // 2)
+    return fold(load, total[:, :, :1], total[:, :, 1:2], width, tile, GROUPS)
 
 
 def propose(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str) -> Candidates:

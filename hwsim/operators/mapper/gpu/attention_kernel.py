@@ -22,12 +22,14 @@ from hwsim.operators.program import LAW_DTYPE
 
 @dataclass(frozen=True)
 class Rates:
-    """Rates of a library on a chip: tensor FLOP per cycle of a slot; bytes per cycle of the device."""
+    """Rates of a library on a chip: tensor FLOP per cycle of a slot, bytes and cycles of the device."""
 
     tensor: Fraction
     hbm: Fraction
     l2: Fraction
     small: Fraction
+    hbm_latency: int
+    l2_latency: int
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,6 @@ class Items:
     flop : FLOP of a tile on its slot
     rest : cycles of a tile that nothing hides (softmax)
     hbm, l2 : bytes of all items together
-    latency : cycles from the service of a KV tile to its arrival
     """
 
     prologue: np.ndarray
@@ -49,7 +50,6 @@ class Items:
     rest: np.ndarray
     hbm: np.ndarray
     l2: np.ndarray
-    latency: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -120,11 +120,20 @@ def as_programs(kernel: Kernel, index: np.ndarray) -> Programs:
         cells[:, cell[f"ahead{g}"]] = 1 - WINDOW
         for p, items in enumerate(kernel.classes):
             name = f"{g}" if phases == 1 else f"{g}.{p}"
-            cells[:, cell[f"latency{name}"]] = items.latency
             ended += _put_group(put, name, items, kernel.groups, g, p)
     cells[:, cell["items"]] = ended
+    cells[:, cell["latency.hbm"]] = _waits(kernel)
+    cells[:, cell["latency.l2"]] = kernel.rates.l2_latency
     rates = {"hbm": (kernel.rates.hbm, 0), "l2": (kernel.rates.l2, 0), "tensor": (kernel.rates.tensor, 0)}
     return Programs(t, index, values, rates_of(t, rates), cells, _laws(kernel.rates))
+
+
+def _waits(kernel: Kernel) -> np.ndarray:
+    """Latency of a tile: the L2's, and so much more of the memory's as bytes come from there."""
+    hbm, l2 = (sum(getattr(items, name) for items in kernel.classes) for name in ("hbm", "l2"))
+    rates = kernel.rates
+    more = max(rates.hbm_latency - rates.l2_latency, 0)
+    return rates.l2_latency + ceil_div(more * (np.minimum(hbm, l2) >> 10), np.maximum(l2 >> 10, 1))
 
 
 def _put_group(put: Put, name: str, items: Items, groups: Groups, g: int, p: int) -> np.ndarray:
@@ -166,7 +175,8 @@ def estimate(kernel: Kernel) -> np.ndarray:
     path = np.zeros_like(kernel.launch)
     hbm, l2 = kernel.flush + kernel.hbm_after, np.zeros_like(path)
     for p, items in enumerate(kernel.classes):
-        tile = np.maximum(_cycles(items.flop, rates.tensor) + items.rest, items.latency // WINDOW)
+        latency = np.where(items.hbm > 0, rates.hbm_latency, rates.l2_latency)
+        tile = np.maximum(_cycles(items.flop, rates.tensor) + items.rest, latency // WINDOW)
         once = np.where(kernel.groups.share[:, 0, p] > 0, items.prologue + items.epilogue, 0)
         path += kernel.groups.items[:, 0, p] * once + kernel.groups.tiles[:, 0, p] * tile
         hbm, l2 = hbm + items.hbm, l2 + items.l2

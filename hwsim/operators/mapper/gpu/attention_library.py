@@ -9,7 +9,8 @@ from fractions import Fraction
 import numpy as np
 
 from hwsim.describe.attention import Attention
-from hwsim.memory.law import allowed
+from hwsim.memory.law import laws
+from hwsim.operators.mapper.gpu.attention_splits import ceil_div
 from hwsim.operators.mapper.gpu.machine import Machine
 from hwsim.operators.operator import DTYPES, SIXTEENTH_BYTES
 
@@ -25,9 +26,12 @@ class Device:
     clock : core clock, Hz
     cores : SMs
     tensor : sustained FLOP per cycle of one SM, by dtype
-    hbm : bytes per cycle that the memory's commands allow for paged reads
+    special : special functions per cycle of one SM
+    hbm : bytes per cycle that the memory's law sustains for paged reads
+    hbm_latency, l2_latency : cycles to the first byte of the memory, of the L2
+    l2_rate : bytes per cycle out of the whole L2
     port : bytes per cycle into one SM at the wire rate of small kernels
-    l2 : bytes
+    kept : bytes of a repeated footprint of which the L2 keeps half
     warm : the protocol leaves keys and values in the L2 as far as they fit
     library : constants of the attention kernels
     """
@@ -35,9 +39,13 @@ class Device:
     clock: int
     cores: int
     tensor: Mapping[str, Fraction]
+    special: Fraction
     hbm: Fraction
+    hbm_latency: int
+    l2_latency: int
+    l2_rate: Fraction
     port: Fraction
-    l2: int
+    kept: int
     warm: bool
     library: Attention
 
@@ -49,9 +57,13 @@ class Device:
             clock=machine.clock,
             cores=machine.cores,
             tensor={dtype: chip.units.tensor.per_cycle[dtype] * kernels.prefill.tensor for dtype in machine.tensor},
-            hbm=allowed(chip, "paged") / machine.clock,
+            special=machine.special,
+            hbm=laws(chip, "paged")["hbm"].rate / machine.clock,
+            hbm_latency=machine.hbm_latency,
+            l2_latency=machine.l2_latency,
+            l2_rate=machine.l2_rate,
             port=machine.port,
-            l2=int(chip.tiers.l2.capacity),
+            kept=min(machine.l2 * 3 // 2, int(chip.tiers.l2.capacity)),
             warm=machine.timing.warm_kv,
             library=kernels,
         )
@@ -59,6 +71,15 @@ class Device:
     def cycles(self, seconds: Fraction) -> int:
         """Whole cycles that cover `seconds`."""
         return -(-seconds.numerator * self.clock // seconds.denominator)
+
+    def out_of_l2(self, own: Fraction | None) -> Fraction:
+        """Bytes per cycle of a library out of the L2: no more than the chip's; `own` is per SM."""
+        return rate(self.l2_rate if own is None else min(own * self.cores, self.l2_rate))
+
+    def exposed(self, own: int, elements: np.ndarray | int, tensor: np.ndarray) -> np.ndarray:
+        """Cycles of a tile beside its matrix products: the library's own, or what exponentials need beyond those."""
+        needed = ceil_div(np.asarray(elements) * self.special.denominator, self.special.numerator)
+        return np.maximum(own, needed - tensor)
 
 
 def rate(value: Fraction) -> Fraction:
@@ -71,13 +92,14 @@ def whole(value: Fraction) -> int:
     return -(-value.numerator // value.denominator)
 
 
-def missing(footprint: np.ndarray, capacity: Fraction) -> np.ndarray:
-    """1024ths of a repeated footprint that the L2 does not keep: 1 / (1 + (footprint / capacity)^-8).
+def missing(footprint: np.ndarray, kept: int) -> np.ndarray:
+    """1024ths of a repeated footprint that the L2 does not keep: 1 / (1 + (footprint / kept)^-8).
 
     Replays read the same bytes in the same order, which an LRU-like cache either keeps or loses whole: measured times
-    go from all hits to none within a factor 1.5 of size. Squared three times, so no power function rounds differently.
+    go from all hits to none within a factor 1.5 of size, as those of matrix products do: none is lost up to the usable
+    L2, everything from twice its size. Squared three times, so no power function rounds differently.
     """
-    x = np.minimum(footprint / float(capacity), 1e6)
+    x = np.minimum(footprint / kept, 1e6)
     for _ in range(3):
         x = x * x
     return np.floor(GRAIN * (x / (1 + x))).astype(np.int64)

@@ -18,7 +18,7 @@ from hwsim.operators.candidates import Candidates, Programs
 from hwsim.operators.mapper.gpu import attention_decode, attention_prefill
 from hwsim.operators.mapper.gpu.attention_batch import Chunks, Heads, Lengths, Worklist, sequence_items
 from hwsim.operators.mapper.gpu.attention_decode import ACCUMULATOR
-from hwsim.operators.mapper.gpu.attention_fold import RAGGED, Groups, fold
+from hwsim.operators.mapper.gpu.attention_fold import GROUPS, Groups, fold
 from hwsim.operators.mapper.gpu.attention_kernel import Items, Kernel, Rates, as_programs
 from hwsim.operators.mapper.gpu.attention_library import GRAIN, Device, capable, missing, rate, whole
 from hwsim.operators.mapper.gpu.attention_prefill import Tiling, dispatch, tiling
@@ -111,7 +111,7 @@ def kernel(device: Device, heads: Heads, chunks: Chunks, lengths: Lengths, dtype
     combined = 2 * lengths.sum(rows.parts) * heads.heads * heads.head_dim * ACCUMULATOR
     zero = np.zeros(cases, np.int64)
     rates = rates_of(device, dtype)
-    groups = place(device, cut, work, decodes, first, classes[1].hbm, tiles[1], rates)
+    groups = place(device, cut, work, decodes, first)
     if library.mixed.order == "heads":
         groups, classes = by_coldness(device, heads, lengths, groups, classes)
     else:
@@ -124,21 +124,13 @@ def kernel(device: Device, heads: Heads, chunks: Chunks, lengths: Lengths, dtype
     )  # fmt: skip
 
 
-def place(device: Device, cut: Tiling, work: Worklist, decodes: np.ndarray, first: np.ndarray, cold: np.ndarray,
-          tiles: np.ndarray, rates: Rates) -> Groups:  # fmt: skip
-    """Items on slots; a decode's tile takes its share of the memory where that is more than its matrix products.
-
-    Slots that read at once: all, unless the longest item outlasts the others.
-    """
-    deepest = np.zeros_like(tiles)
-    np.maximum.at(deepest, work.case, work.depth * decodes)
-    active = np.minimum(ceil_div(tiles, deepest), device.cores)
-    shared = ceil_div(cold * rates.hbm.denominator * active, tiles * rates.hbm.numerator)
-    tile = np.where(decodes, np.maximum(cut.tile, shared)[work.case], cut.tile[work.case])
+def place(device: Device, cut: Tiling, work: Worklist, decodes: np.ndarray, first: np.ndarray) -> Groups:
+    """Items on slots, by the cycles they take there: faster memory leaves the same items on the same slots."""
     weight = np.stack([1 - decodes, decodes, (1 - decodes) * work.depth, decodes * work.depth], axis=1)
     slots = np.full(len(cut.items), device.cores)
-    load, total = assign(first, cut.once + work.depth * tile, np.ascontiguousarray(weight), slots)
-    return fold(load, total[:, :, :2], total[:, :, 2:], slots, cut.tile, RAGGED)
+    cost = cut.once + work.depth * cut.tile[work.case]
+    load, total = assign(first, cost, np.ascontiguousarray(weight), slots)
+    return fold(load, total[:, :, :2], total[:, :, 2:], slots, cut.tile, GROUPS)
 
 
 def classes_of(device: Device, heads: Heads, chunks: Chunks, lengths: Lengths, cut: Tiling, tiles: list[np.ndarray],
@@ -150,11 +142,7 @@ def classes_of(device: Device, heads: Heads, chunks: Chunks, lengths: Lengths, c
     tile_bytes = 2 * library.prefill.keys * heads.head_dim * heads.kv_width // 16
     moved = [attention_prefill.traffic(device, heads, chunks, tiles[0]),
              (cold_bytes(device, heads, lengths, cut), tiles[1] * tile_bytes)]  # fmt: skip
-    latency = [0 * rest + device.cycles(part.latency) for part in (library.prefill, library.decode)]
-    first, second = (
-        Items(once * 3 // 5, once - once * 3 // 5, cut.flop, rest, hbm, l2, delay)
-        for (hbm, l2), delay in zip(moved, latency, strict=True)
-    )
+    first, second = (Items(once * 3 // 5, once - once * 3 // 5, cut.flop, rest, hbm, l2) for hbm, l2 in moved)
     return first, second
 
 
@@ -165,7 +153,7 @@ def cold_bytes(device: Device, heads: Heads, lengths: Lengths, cut: Tiling) -> n
         return kv
     group = heads.heads // heads.kv_heads
     batch = lengths.sum(np.ones_like(lengths.keys))
-    lost = missing(kv // heads.kv_heads, device.library.decode.resident * device.l2)
+    lost = missing(kv // heads.kv_heads, device.kept)
     again = (group - 1) * kv * batch // np.maximum(device.cores, batch)  # heads in flight: cores / batch
     return kv + np.minimum(again, (group - 1) * kv) * lost // GRAIN
 
@@ -204,12 +192,14 @@ def by_coldness(device: Device, heads: Heads, lengths: Lengths, groups: Groups,
 
 
 def rates_of(device: Device, dtype: str) -> Rates:
-    prefill, decode = device.library.prefill, device.library.decode
+    prefill = device.library.prefill
     return Rates(
         tensor=rate(device.tensor[dtype]),
-        hbm=rate(device.hbm * decode.bandwidth),
-        l2=rate(prefill.l2_rate * device.cores),
-        small=rate(prefill.append * device.cores),
+        hbm=rate(device.hbm),
+        l2=device.out_of_l2(prefill.l2_rate),
+        small=rate(min(prefill.append, device.port) * device.cores),
+        hbm_latency=device.hbm_latency,
+        l2_latency=device.l2_latency,
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from hwsim.describe.attention import Prefill
 from hwsim.operators.candidates import Candidates, Programs
 from hwsim.operators.mapper.gpu.attention_batch import Chunks, Heads, Lengths, Worklist
 from hwsim.operators.mapper.gpu.attention_decode import kernel as decode_kernel
-from hwsim.operators.mapper.gpu.attention_fold import RAGGED, fold
+from hwsim.operators.mapper.gpu.attention_fold import GROUPS, fold
 from hwsim.operators.mapper.gpu.attention_kernel import Items, Kernel, Rates, as_programs
 from hwsim.operators.mapper.gpu.attention_library import GRAIN, Device, capable, missing, rate, whole
 from hwsim.operators.mapper.gpu.attention_splits import ceil_div
@@ -55,9 +54,11 @@ def tiling(device: Device, heads: Heads, dtype: str) -> Tiling:
     group = heads.heads // heads.kv_heads
     rows = np.maximum(prefill.queries // group, 1) if prefill.packed else np.full_like(group, prefill.queries)
     flop = 4 * prefill.queries * prefill.keys * heads.head_dim
-    rest = np.full_like(flop, whole(prefill.softmax * prefill.queries * prefill.keys))
     speed = rate(device.tensor[dtype])
-    tile = ceil_div(flop * speed.denominator, speed.numerator) + rest
+    products = ceil_div(flop * speed.denominator, speed.numerator)
+    elements = prefill.queries * prefill.keys
+    rest = device.exposed(whole(prefill.softmax * elements), elements, products)
+    tile = products + rest
     return Tiling(rows, heads.kv_heads if prefill.packed else heads.heads, flop, rest, tile, whole(prefill.item))
 
 
@@ -125,11 +126,10 @@ def kernel(device: Device, heads: Heads, chunks: Chunks, window: np.ndarray, dty
     hbm, l2 = traffic(device, heads, chunks, np.bincount(case, depth, cases).astype(np.int64))
     before, flush = append(device, heads, chunks.sum(chunks.tokens))
     zero = np.zeros(cases, np.int64)
-    latency = zero + device.cycles(prefill.latency)
     return Kernel(
         rates=rates(device, prefill, dtype),
-        groups=fold(load, total[:, :, :1], total[:, :, 1:], slots, cut.tile, RAGGED),
-        classes=(Items(once * 3 // 5, once - once * 3 // 5, cut.flop, rest, hbm, l2, latency),),
+        groups=fold(load, total[:, :, :1], total[:, :, 1:], slots, cut.tile, GROUPS),
+        classes=(Items(once * 3 // 5, once - once * 3 // 5, cut.flop, rest, hbm, l2),),
         launch=zero + device.cycles(prefill.launch),
         before=before, flush=flush, hbm_after=zero, l2_after=zero, combine=zero,
     )  # fmt: skip
@@ -143,9 +143,11 @@ def alone(prefill: Prefill, few: np.ndarray) -> np.ndarray:
 def rates(device: Device, prefill: Prefill, dtype: str) -> Rates:
     return Rates(
         tensor=rate(device.tensor[dtype]),
-        hbm=rate(device.hbm * prefill.bandwidth),
-        l2=rate(prefill.l2_rate * device.cores),
-        small=rate(prefill.append * device.cores),
+        hbm=rate(device.hbm),
+        l2=device.out_of_l2(prefill.l2_rate),
+        small=rate(min(prefill.append, device.port) * device.cores),
+        hbm_latency=device.hbm_latency,
+        l2_latency=device.l2_latency,
     )
 
 
@@ -159,9 +161,8 @@ def traffic(device: Device, heads: Heads, chunks: Chunks, tiles: np.ndarray) -> 
     tokens = chunks.sum(chunks.tokens)
     moved = 2 * heads.query_output(tokens) + heads.cache(tokens)
     cached = heads.cache(chunks.sum(chunks.cached))
-    capacity = prefill.resident * device.l2
-    hbm = moved * missing(moved + (cached if device.warm else 0), capacity) // GRAIN
-    hbm += cached * missing(moved + cached, capacity) // GRAIN if device.warm else cached
+    hbm = moved * missing(moved + (cached if device.warm else 0), device.kept) // GRAIN
+    hbm += cached * missing(moved + cached, device.kept) // GRAIN if device.warm else cached
     tile = 2 * prefill.keys * heads.head_dim * heads.kv_width // 16
     return hbm, tiles * tile + 2 * heads.query_output(tokens)
 
@@ -171,8 +172,7 @@ def append(device: Device, heads: Heads, tokens: np.ndarray) -> tuple[np.ndarray
     prefill = device.library.prefill
     fresh = 2 * tokens * heads.kv_heads * heads.head_dim * 2
     moved = fresh + heads.cache(tokens) + (2 * heads.query_output(tokens) if prefill.rotary else 0)
-    usable: Fraction = prefill.resident * device.l2
-    return moved, np.where(moved > whole(usable), moved, 0)
+    return moved, np.where(moved > device.kept, moved, 0)
 
 
 def propose(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str) -> Candidates:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from functools import cache
 
 from hwsim.operators.program import Template, TemplateBuilder
-from hwsim.operators.template import Counter, Resource
+from hwsim.operators.template import Cell, Counter, Resource
 
 WINDOW = 2  # KV tiles of a slot under way at once: the double buffer of every library here
 
@@ -30,13 +30,14 @@ def template(phases: int, groups: int) -> Template:
     cores = [_Core(b, g) for g in range(groups)]
     small = b.law("l2.small", l2)
     start, go, ended, everything = b.counter("start"), b.counter("go"), b.counter("ended"), b.cell("items")
+    far, near = b.cell("latency.hbm"), b.cell("latency.l2")
 
     q = b.queue("front")
     q.run(launch, b.slot("launch"), sync=True, done=start)
     q.run(small, b.slot("before"), sync=True, done=go, unit="B")
     b.queue("flush").run(hbm, b.slot("flush"), wait=[(start, 1)], done=go, unit="B")
     for core in cores:
-        core.queues(b, (hbm, l2), go, ended, phases)
+        core.queues(b, (hbm, l2), (far, near), go, ended, phases)
     q = b.queue("tail")
     q.run(hbm, b.slot("query_output"), wait=[(ended, everything)], sync=True, unit="B")
     q.run(small, b.slot("query_output.l2"), sync=True, unit="B")
@@ -54,7 +55,13 @@ class _Core:
         self.vector = b.resource(f"vector.{g}", bound="vector", per_core=True)
 
     def queues(
-        self, b: TemplateBuilder, shared: tuple[Resource, Resource], go: Counter, ended: Counter, phases: int
+        self,
+        b: TemplateBuilder,
+        shared: tuple[Resource, Resource],
+        latency: tuple[Cell, Cell],
+        go: Counter,
+        ended: Counter,
+        phases: int,
     ) -> None:
         g = self.g
         mult, ahead = b.cell(f"mult{g}"), b.cell(f"ahead{g}")
@@ -73,8 +80,8 @@ class _Core:
             with q.loop(p.items) as item:
                 q.run(None, wait=[(p.started, 1)])
                 with q.loop(p.tiles, vary=[(item, "last", 1)]):
-                    q.run(shared[0], p.hbm, wait=[(p.free, ahead)], done=p.read, delay=p.latency, unit="B")
-                    q.run(shared[1], p.l2, done=p.full, delay=p.latency, unit="B")
+                    q.run(shared[0], p.hbm, wait=[(p.free, ahead)], done=p.read, delay=latency[0], unit="B")
+                    q.run(shared[1], p.l2, done=p.full, delay=latency[1], unit="B")
 
 
 class _Phase:
@@ -85,6 +92,5 @@ class _Phase:
         self.prologue, self.epilogue = b.slot(f"prologue{name}"), b.slot(f"epilogue{name}")
         self.flop, self.rest = b.slot(f"flop{name}"), b.slot(f"rest{name}")
         self.hbm, self.l2 = b.slot(f"hbm{name}"), b.slot(f"l2.{name}")
-        self.latency = b.cell(f"latency{name}")
         self.started, self.free = b.counter(f"started{name}"), b.counter(f"free{name}")
         self.read, self.full = b.counter(f"read{name}"), b.counter(f"full{name}")

@@ -47,7 +47,7 @@ def _parts(machine: Machine, dtype: str, work: Work) -> _Parts:
     tensor = tuple(
         work_units(flops, tensor_rate(machine, dtype)) for flops in (work.stage_flops, work.stage_flops_last)
     )
-    hbm = work_units(work.hbm_bytes, machine.hbm_rate)
+    hbm = work_units(work.hbm_bytes, machine.stream_rate)
     latency = 16 * np.where(hbm > 0, machine.hbm_latency, machine.l2_latency) // work.depth
     return _Parts(
         stage=(
@@ -128,5 +128,5 @@ def finish_skew(machine: Machine, work: Work) -> Ints:
 
     The square root is correctly rounded everywhere, so its floor has equal bits everywhere.
     """
-    cycles = work_units(work.hbm_bytes, machine.hbm_rate) // 16 * work.last // work.items
+    cycles = work_units(work.hbm_bytes, machine.stream_rate) // 16 * work.last // work.items
     return np.sqrt((cycles * machine.grain).astype(np.float64)).astype(np.int64)

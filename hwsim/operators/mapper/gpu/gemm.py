@@ -61,7 +61,7 @@ def programs(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str, chose
     t = template(groups)
     cells = cells_of(machine, work, groups)
     rates = {
-        "hbm": (machine.hbm_rate, machine.hbm_latency),
+        "hbm": (machine.stream_rate, machine.hbm_latency),
         "l2": (machine.l2_rate, max(machine.l2_latency, 1)),
         "port": (machine.port, 0),
         "out": (machine.port, 1),
@@ -131,7 +131,7 @@ def quantize(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str) -> di
 def quantize_law(machine: Machine, dtype: str) -> np.ndarray:
     """LAW_DTYPE[1]: memory as the quantising kernels use it."""
     block = machine.kernels.gemm.quantize.get(dtype)
-    rate = per_cycle(machine.hbm_peak * block.bandwidth) if block else machine.hbm_rate
+    rate = per_cycle(machine.hbm_peak * block.bandwidth) if block else machine.stream_rate
     return np.array([(rate.numerator, rate.denominator, 0, 0)], LAW_DTYPE)
 
 

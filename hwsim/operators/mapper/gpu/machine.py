@@ -22,6 +22,8 @@ class Machine(machine.Machine):
     ----------
     l2 : int
         Usable bytes of the L2.
+    stream_rate : Fraction
+        Bytes per cycle of the memory that operands of matrix products reach.
     l2_rate : Fraction
         Sustained bytes per cycle out of the whole L2.
     l2_latency, wave, barrier, grain : int
@@ -38,6 +40,7 @@ class Machine(machine.Machine):
     """
 
     l2: int
+    stream_rate: Fraction
     l2_rate: Fraction
     l2_latency: int
     wave: int
@@ -61,6 +64,7 @@ class Machine(machine.Machine):
         }
         return {
             "l2": floor(chip.tiers.l2.capacity * chip.tiers.l2.usable),
+            "stream_rate": per_cycle(service["hbm"].rate * tensor.streams / clock),
             "l2_rate": per_cycle(service["l2"].rate / clock),
             "exposed_1024": floor(timing.epilogue_exposed * 1024),
             "sustained_1024": floor(1024 * tensor.sustained),
