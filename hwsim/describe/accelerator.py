@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from hwsim.describe.block import Block, Description, Reference
 from hwsim.describe.classes import OfClass
@@ -117,7 +118,23 @@ class Power(Block):
     active_per_unit: Watts = Field(description="a unit that holds a program, waiting or not")
     per_flop: dict[Dtype, JoulesPerFlop] = Field(description="one operation at the highest clock")
     per_byte: dict[Literal["sram", "l2", "hbm"], JoulesPerByte] = Field(description="one byte out of or into a tier")
-    exponent: Factor = Field(description="dynamic energy falls with the clock to this power")
+    exponent: Factor = Field(description="dynamic and active energy fall with the clock to this power")
+    lowest_clock: Ratio = Field(description="share of the highest clock below which the limit makes the chip pause")
+
+    @model_validator(mode="after")
+    def _leaves_power_for_work(self) -> Power:
+        if self.limit <= self.static:
+            raise PydanticCustomError(
+                "hwsim",
+                "{expected}",
+                {
+                    "got": f"{float(self.limit):g} W",
+                    "expected": f"more than the static power of {float(self.static):g} W",
+                    "cure": "raise power.limit: nothing is left for work",
+                    "at": "limit",
+                },
+            )
+        return self
 
 
 class Accelerator(OfClass, Description):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import ClassVar
 
 from pydantic import Field
@@ -21,6 +22,7 @@ class Timing(Block):
     """Fixed times of a kernel."""
 
     launch: Seconds = Field(description="start and drain of a kernel")
+    patience: Seconds = Field(Fraction(0), description="full load until the power limit lowers the clock")
 
 
 class Generation(OfClass, Description):

@@ -17,7 +17,6 @@ from hwsim.describe.software import Elementwise, Gemm
 class TensorUnit(generation.TensorUnit):
     """How a tensor unit behaves beside its peak."""
 
-    sustained: Ratio = Field(Fraction(1), description="share of that left when the power limit has lowered the clock")
     streams: Ratio = Field(Fraction(1), description="share of what the memory sustains that operands reach")
     alone: Ratio = Field(description="share of that a tile below 128 x 256 reaches when it is alone on its unit")
     pair: Count = Field(description="units that can work on one tile together")
@@ -37,7 +36,6 @@ class Timing(generation.Timing):
     wave: Seconds = Field(description="fill and drain of a wave of tiles")
     split_barrier: Seconds = Field(description="barrier of a split along k")
     l2_latency: Seconds = Field(Fraction(0), description="time from a unit's request to its first byte out of the L2")
-    patience: Seconds = Field(Fraction(0), description="full load until the power limit lowers the clock")
     finish_grain: Seconds = Field(Fraction(0), description="t: memory-bound units finish within sqrt(t x time)")
     epilogue_exposed: Ratio = Field(description="share of a tile's epilogue that the next tile's loads do not hide")
 

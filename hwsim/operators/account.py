@@ -1,4 +1,4 @@
-"""What programs did, in the words of an operator: cycles, FLOP and bytes of every tier, energy.
+"""What programs did, in the words of an operator: cycles, FLOP and bytes of every tier.
 
 A template says which unit each of its columns counts and on which resource; the passes of the engine times the values
 are therefore the operator's FLOPs and bytes, with no record per command.
@@ -6,8 +6,6 @@ are therefore the operator's FLOPs and bytes, with no record per command.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
@@ -16,7 +14,6 @@ from hwsim._core import tables
 from hwsim._core.bounds import BOUND_CLASSES
 from hwsim.errors import HwsimError
 from hwsim.operators.candidates import Programs
-from hwsim.operators.machine import Machine
 from hwsim.operators.program import Outcome, Template, bind, run_many
 from hwsim.operators.template import UNITS
 
@@ -25,11 +22,25 @@ TIERS = ("sram", "l2", "hbm", "dram", "cxl", "flash", "link", "host")
 
 
 class Runs:
-    """Outcomes of `count` programs, filled in group by group."""
+    """Outcomes of `count` programs, filled in group by group.
+
+    Attributes
+    ----------
+    end : int64[count]
+        Cycles.
+    bound : int64[count, 16]
+        Cycles by what limited them; a row sums to `end`.
+    busy : int64[count, 16]
+        Cycles the busiest resource of each class worked.
+    flops : int64[count]
+    bytes : dict of str to int64[count]
+        Of each tier.
+    """
 
     def __init__(self, count: int) -> None:
         self.end = np.zeros(count, np.int64)
         self.bound = np.zeros((count, len(BOUND_CLASSES)), np.int64)
+        self.busy = np.zeros((count, len(BOUND_CLASSES)), np.int64)
         self.flops = np.zeros(count, np.int64)
         self.bytes: dict[str, np.ndarray] = {}
 
@@ -49,10 +60,19 @@ class Runs:
             )
         self.end[group.index] += outcome.end
         self.bound[group.index] += outcome.bound
+        self.busy[group.index] += busiest(group.template, outcome)
         flops, tiers = count(group, outcome)
         self.flops[group.index] += flops
         for tier, amount in tiers.items():
             self.bytes.setdefault(tier, np.zeros(len(self.end), np.int64))[group.index] += amount
+
+
+def busiest(t: Template, outcome: Outcome) -> np.ndarray:
+    """Cycles the busiest resource of each class worked, int64[Q, 16], rounded up."""
+    busy = np.zeros((len(outcome.end), len(BOUND_CLASSES)), np.int64)
+    for resource, of in enumerate(t.resources["bound"]):
+        np.maximum(busy[:, of], -(-outcome.busy[:, resource] // 16), out=busy[:, of])
+    return busy
 
 
 def count(group: Programs, outcome: Outcome) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -87,26 +107,3 @@ def columns_of(t: Template) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Columns of a template's values that count FLOP, and those that count bytes of each tier."""
     law_bound = t.resources["bound"][t.law_resource].astype(np.int32)
     return _columns(t.hash, t.slot_law.tobytes(), t.slot_unit.tobytes(), law_bound.tobytes())
-
-
-def dynamic_energy(machine: Machine, dtype: str, flops: np.ndarray, tiers: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Picojoules of FLOPs and bytes, int64; a tier without a figure costs nothing."""
-    pico = 10**12
-    ways = {"link": machine.chip.links.scale_up.link.energy, "host": machine.chip.links.host.link.energy}
-    energy = _times(flops, machine.power.per_flop.get(dtype, Fraction(0)) * pico)
-    for tier, amount in tiers.items():
-        energy += _times(amount, (ways.get(tier) or machine.power.per_byte.get(tier, Fraction(0))) * pico)
-    return energy
-
-
-def chip_energy(machine: Machine, time_ps: np.ndarray, dynamic_pj: np.ndarray) -> np.ndarray:
-    """Joules of the chip, float64: static power, SMs holding a kernel, FLOPs and bytes; no more than its limit lets."""
-    seconds = time_ps / 1e12
-    always = float(machine.power.static + machine.power.active_per_unit * machine.cores)
-    return np.minimum(dynamic_pj / 1e12 + always * seconds, float(machine.power.limit) * seconds)
-
-
-def _times(amount: np.ndarray, factor: Fraction) -> np.ndarray:
-    """amount x factor, rounded up; factors of descriptions have few digits, so this stays far inside int64."""
-    factor = factor.limit_denominator(1000)
-    return -(-amount * factor.numerator // factor.denominator)

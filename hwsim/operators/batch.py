@@ -13,12 +13,13 @@ import numpy as np
 
 from hwsim._core.bounds import BOUND_INDEX
 from hwsim.errors import bad
-from hwsim.operators.account import Runs, dynamic_energy
+from hwsim.operators.account import Runs
 from hwsim.operators.mapper.gpu.attention_batch import Chunks, Heads, Lengths
 from hwsim.operators.mapper.gpu.attention_library import Device
 from hwsim.operators.mapper.gpu.attention_mixed import programs_of
 from hwsim.operators.mapper.gpu.machine import Machine
 from hwsim.operators.operator import DTYPES
+from hwsim.operators.power import limited, load_of
 from hwsim.operators.simulate import OpResult
 
 
@@ -76,12 +77,13 @@ def simulate_steps(
 
 def _result(machine: Machine, runs: Runs, dtype: str) -> OpResult:
     """Picoseconds and joules of the runs, a replay's gap included."""
-    bound = np.diff(machine.ps(np.cumsum(runs.bound, axis=1)), axis=1, prepend=0)
-    bound[:, BOUND_INDEX["launch"]] += machine.timing.gap_ps
+    load = limited(machine, load_of(machine, dtype, runs))
+    load.bound[:, BOUND_INDEX["launch"]] += machine.timing.gap_ps
     return OpResult(
-        time_ps=machine.ps(runs.end) + machine.timing.gap_ps,
-        energy_pj=dynamic_energy(machine, dtype, runs.flops, runs.bytes),
-        bound=bound,
+        time_ps=load.time,
+        energy_pj=load.flops + load.bytes,
+        active_pj=load.active,
+        bound=load.bound,
         flops=runs.flops,
         bytes=runs.bytes,
         error=[None] * len(runs.end),

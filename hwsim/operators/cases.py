@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from hwsim.errors import Fault, InputError, bad
-from hwsim.operators.account import chip_energy
 from hwsim.operators.kept import simulate_kept
 from hwsim.operators.machine import Machine
 from hwsim.operators.operator import DTYPES, KINDS, Dim, Kind
@@ -194,7 +193,8 @@ def answer(cases: Cases, sets: Sets | None = None) -> Iterator[tuple[int, list[s
 
 def answers_of(machine: Machine, result: OpResult) -> Iterator[list[str]]:
     """ANSWERS of each row of a result; the energy is the chip's, static power included."""
-    energy = chip_energy(machine, result.time_ps, result.energy_pj)
+    static = float(machine.power.static) / 1e12
+    energy = (result.energy_pj + result.active_pj) / 1e12 + static * result.time_ps
     for row, (time, error) in enumerate(zip(result.time_ps.tolist(), result.error)):
         if error is not None:
             yield ["", "", "", error]

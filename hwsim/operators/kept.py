@@ -13,7 +13,7 @@ from hwsim.operators.machine import Machine
 from hwsim.operators.operator import complete, kind_of
 from hwsim.operators.simulate import BEST, OpResult, simulate
 
-_FIXED = ("time_ps", "energy_pj", "flops")
+_FIXED = ("time_ps", "energy_pj", "active_pj", "flops")
 _BOUND = slice(len(_FIXED), len(_FIXED) + len(BOUND_CLASSES))
 _TIERS = slice(_BOUND.stop, _BOUND.stop + len(TIERS))
 
@@ -59,6 +59,6 @@ def _pack(result: OpResult) -> np.ndarray:
 
 
 def _unpack(samples: np.ndarray, errors: list[str | None]) -> OpResult:
-    time, energy, flops = (samples[:, index].copy() for index in range(len(_FIXED)))
+    time, energy, active, flops = (samples[:, index].copy() for index in range(len(_FIXED)))
     tiers = {tier: samples[:, index] for index, tier in enumerate(TIERS, _TIERS.start) if samples[:, index].any()}
-    return OpResult(time, energy, samples[:, _BOUND].copy(), flops, tiers, errors, [""] * len(errors))
+    return OpResult(time, energy, active, samples[:, _BOUND].copy(), flops, tiers, errors, [""] * len(errors))

@@ -49,6 +49,8 @@ class Timing:
         What the L2 holds at the start, as far as it fits.
     sustained : bool
         Under load for long enough that the power limit acts; else for `warmups` + `replays` replays.
+    patience_ps : int
+        Full load until the power limit acts.
     """
 
     gap_ps: int
@@ -60,6 +62,7 @@ class Timing:
     sustained: bool
     warmups: int = 0
     replays: int = 1
+    patience_ps: int = 0
 
     def copies(self, weight_bytes: np.ndarray) -> np.ndarray:
         """Operators in one replay, int64, for weights of so many bytes."""
@@ -252,4 +255,5 @@ def _timing(how: Any, stack: Any, chip: Any, made: type[Machine]) -> Timing:
         sustained=how.sustained,
         warmups=how.warmups,
         replays=how.replays,
+        patience_ps=floor(chip.generation.timing.patience * 10**12),
     )

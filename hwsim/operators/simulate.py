@@ -15,9 +15,10 @@ import numpy as np
 
 from hwsim._core.bounds import BOUND_CLASSES, BOUND_INDEX
 from hwsim.errors import bad
-from hwsim.operators.account import Runs, dynamic_energy
+from hwsim.operators.account import Runs
 from hwsim.operators.machine import Machine
 from hwsim.operators.operator import complete, kind_of
+from hwsim.operators.power import limited, load_of
 
 BEST = 3  # candidates simulated of each case
 
@@ -55,8 +56,10 @@ class OpResult:
     time_ps : int64[P]
         Simulated time with the protocol's share of gaps; -1 where `error` says why there is none.
     energy_pj : int64[P]
-        Dynamic energy: FLOPs and the bytes of each tier. Static power is the caller's, who knows how long the chip is
-        on.
+        Dynamic energy: FLOPs, at the clock the power limit leaves, and the bytes of each tier.
+    active_pj : int64[P]
+        Energy of the units while they hold the operator's programs, at the same clock. Static power is the caller's,
+        who knows how long the chip is on.
     bound : int64[P, 16]
         Parts of `time_ps` by what limited it, in the order of BOUND_CLASSES; each row sums to its time.
     flops : int64[P]
@@ -70,6 +73,7 @@ class OpResult:
 
     time_ps: np.ndarray
     energy_pj: np.ndarray
+    active_pj: np.ndarray
     bound: np.ndarray
     flops: np.ndarray
     bytes: dict[str, np.ndarray]
@@ -121,6 +125,7 @@ def simulate(
     result = OpResult(
         time_ps=np.full(count, -1, np.int64),
         energy_pj=np.zeros(count, np.int64),
+        active_pj=np.zeros(count, np.int64),
         bound=np.zeros((count, len(BOUND_CLASSES)), np.int64),
         flops=np.zeros(count, np.int64),
         bytes={},
@@ -155,27 +160,29 @@ def _run(
     runs = Runs(len(chosen.case))
     for group in mapper.programs(machine, dims, dtype, chosen):
         runs.add(group)
-    order = np.lexsort((runs.end, chosen.case))
+    copies = _copies(machine, mapper, dims, dtype)
+    load = limited(machine, load_of(machine, dtype, runs), copies[chosen.case])
+    order = np.lexsort((load.time, chosen.case))
     case = chosen.case[order]
     taken = order[np.r_[True, case[1:] != case[:-1]]]
-    tiers = {tier: amount[taken] for tier, amount in runs.bytes.items()}
-    result.time_ps[rows] = machine.ps(runs.end[taken])
-    result.bound[rows] = np.diff(machine.ps(np.cumsum(runs.bound[taken], axis=1)), axis=1, prepend=0)
+    result.time_ps[rows] = load.time[taken]
+    result.bound[rows] = load.bound[taken]
     result.flops[rows] = runs.flops[taken]
-    for tier, amount in tiers.items():
-        result.bytes.setdefault(tier, np.zeros_like(result.flops))[rows] = amount
-    result.energy_pj[rows] = dynamic_energy(machine, dtype, runs.flops[taken], tiers)
-    gap = _gap(machine, mapper, dims, dtype)
+    for tier, amount in runs.bytes.items():
+        result.bytes.setdefault(tier, np.zeros_like(result.flops))[rows] = amount[taken]
+    result.energy_pj[rows] = load.flops[taken] + load.bytes[taken]
+    result.active_pj[rows] = load.active[taken]
+    gap = -(-machine.timing.gap_ps // copies)  # an operator's share of the gap of a replay, rounded up
     result.time_ps[rows] += gap
     result.bound[rows, BOUND_INDEX["launch"]] += gap
     for row, candidate in zip(rows, taken):
         result.choice[row] = mapper.describe(chosen, int(candidate))
 
 
-def _gap(machine: Machine, mapper: Any, dims: Mapping[str, np.ndarray], dtype: str) -> np.ndarray | int:
-    """An operator's share of the gap of a replay, ps, rounded up: the replay's copies of it share one gap."""
+def _copies(machine: Machine, mapper: Any, dims: Mapping[str, np.ndarray], dtype: str) -> np.ndarray:
+    """Operators of one replay, int64[P]: they share its gap."""
+    one = np.ones_like(next(iter(dims.values())))
     if getattr(mapper, "ALONE", False):
-        return machine.timing.gap_ps
+        return one
     weights = getattr(mapper, "weight_bytes", None)
-    loaded = weights(dims, dtype) if weights else np.ones_like(next(iter(dims.values())))
-    return -(-machine.timing.gap_ps // machine.timing.copies(loaded))
+    return machine.timing.copies(weights(dims, dtype) if weights else one)

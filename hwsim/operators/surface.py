@@ -23,7 +23,7 @@ Ints = NDArray[np.int64]
 
 # Columns of a sample.
 TIERS = ("sram", "l2", "hbm", "link", "host")
-LEADING = ("time_ps", "energy_pj", "flops", *(f"{tier}_bytes" for tier in TIERS))
+LEADING = ("time_ps", "energy_pj", "active_pj", "flops", *(f"{tier}_bytes" for tier in TIERS))
 COLUMNS = LEADING + tuple(f"bound_{name}_ps" for name in BOUND_CLASSES)
 TIME = 0
 BOUNDS = slice(len(LEADING), len(COLUMNS))
@@ -219,6 +219,7 @@ def sample_rows(result: OpResult) -> Ints:
     rows = np.zeros((len(result.time_ps), len(COLUMNS)), np.int64)
     rows[:, TIME] = result.time_ps
     rows[:, COLUMNS.index("energy_pj")] = result.energy_pj
+    rows[:, COLUMNS.index("active_pj")] = result.active_pj
     rows[:, COLUMNS.index("flops")] = result.flops
     for tier in TIERS:
         rows[:, COLUMNS.index(f"{tier}_bytes")] = result.bytes.get(tier, 0)

@@ -1,7 +1,8 @@
 """Energy of a run by part: static power over the whole time, busy units, bytes and operations.
 
 The form is the one that explains measured power of GPUs: a chip draws its static power as long as it is on, each unit
-that holds a kernel draws the active power whether it waits or not, and bytes and operations cost energy each.
+that holds a kernel draws the active power whether it waits or not, and bytes and operations cost energy each. Active
+energy and that of operations come from the simulated operators: they are those at the clock the power limit leaves.
 """
 
 from __future__ import annotations
@@ -33,14 +34,12 @@ def energy_pj(
         static, active, bytes, flops.
     """
     power = accelerator.power
-    busy_ps = sum(row["time_ps"] for row in operators)
-    units = accelerator.units.tensor.count
-    link = accelerator.links.scale_up.link.energy
     moved = power.per_byte["hbm"] * sum(row["hbm_bytes"] for row in operators)
-    moved += link * sum(row["link_bytes"] for row in operators)
+    for way, link in (("link", accelerator.links.scale_up.link), ("host", accelerator.links.host.link)):
+        moved += link.energy * sum(row[f"{way}_bytes"] for row in operators)
     parts = {
         "static": pj_ceil(power.static * makespan_ps / 10**12 * devices),
-        "active": pj_ceil(power.active_per_unit * units * busy_ps / 10**12 * tp),
+        "active": sum(row["active_pj"] for row in operators) * tp,
         "bytes": pj_ceil(moved * tp),
     }
     dynamic = sum(row["energy_pj"] for row in operators) * tp

@@ -15,6 +15,7 @@ from hwsim.operators.operator import complete, kind_of
 from hwsim.operators.simulate import simulate
 
 CHIPS = ("a100-sxm", "h100-sxm", "b200-sxm")
+UNLIMITED = {"accelerator": ["power.limit=10 kW"]}  # laws of the program: the power limit has its own (test_power.py)
 
 
 def shapes(count: int, seed: int) -> dict[str, np.ndarray]:
@@ -65,7 +66,7 @@ def test_more_of_a_resource_is_never_slower_on_the_same_programs(chip: str, what
 
 @pytest.mark.parametrize("chip", CHIPS)
 def test_more_bandwidth_is_at_most_one_percent_slower_after_choosing_again(chip: str) -> None:
-    machine, dims = Machine.of(chip, "vllm"), shapes(80, seed=12)
+    machine, dims = Machine.of(chip, "vllm", sets=UNLIMITED), shapes(80, seed=12)
     before = simulate(machine, "gemm", dims).time_ps
     for what in MORE:
         after = simulate(MORE[what](machine), "gemm", dims).time_ps
@@ -96,7 +97,7 @@ def test_every_byte_of_a_gemm_that_outgrows_the_cache_is_read_and_written_once_o
 
 def test_a_large_square_gemm_takes_its_tensor_time_and_the_exposed_ends_of_its_waves() -> None:
     """8192^3 in full waves: closed form within 1 %."""
-    machine = Machine.of("h100-sxm")
+    machine = Machine.of("h100-sxm", sets=UNLIMITED)
     dims = complete(kind_of("gemm"), {"m": 8192, "n": 8192, "k": 8192})
     chosen = gemm.propose(machine, dims, "bf16").best(1)
     time = simulate(machine, "gemm", dims, best=1).time_ps[0]

@@ -57,8 +57,9 @@ def test_rows_keep_their_order_across_batches(tmp_path: Path) -> None:
 
 def test_an_override_changes_the_machine(tmp_path: Path) -> None:
     text = HEAD + "h100-sxm,,gemm,,,8192,8192,8192,\n"
-    base = run(tmp_path, text)[0]
-    slow = run(tmp_path, text, "--set", "system.accelerator.clocks.core=0.99 GHz")[0]
+    unlimited = ("--set", "system.accelerator.power.limit=2 kW")
+    base = run(tmp_path, text, *unlimited)[0]
+    slow = run(tmp_path, text, *unlimited, "--set", "system.accelerator.clocks.core=0.99 GHz")[0]
     assert 1.9 < float(slow["time_ns"]) / float(base["time_ns"]) < 2.05
 
 
@@ -110,4 +111,11 @@ def test_energy_stays_below_the_power_limit_and_above_static_power(tmp_path: Pat
     rows = run(tmp_path, HEAD + "".join(f"h100-sxm,vllm,gemm,,,{m},{n},{k},\n" for m, n, k in shapes))
     watts = [round(float(row["energy_j"]) / float(row["time_ns"]) * 1e9, 1) for row in rows]
     assert all(112 <= power <= 700 for power in watts)
-    assert watts == sorted(watts)
+    assert watts[0] == min(watts)
+
+
+def test_a_lower_power_limit_takes_longer_and_less_energy(tmp_path: Path) -> None:
+    text = HEAD + "h100-sxm,,gemm,,,8192,8192,8192,\n"
+    full, less = (run(tmp_path, text, "--set", f"system.accelerator.power.limit={watts} W")[0] for watts in (700, 350))
+    assert float(less["time_ns"]) > 1.2 * float(full["time_ns"])
+    assert float(less["energy_j"]) < float(full["energy_j"])

@@ -187,3 +187,18 @@ def test_the_azure_conversation_trace_is_replayed_whole(shared, tmp_path):
     deployment = hwsim.compile("h100-sxm-x8", "llama-3.1-70b", "tp=8")
     metrics = hwsim.measure(hwsim.replay(deployment, trace, output=tmp_path / "out.h5"))
     assert (metrics.finished, metrics.prompt_tokens, metrics.output_tokens) == (19_366, 22_361_870, 4_088_665)
+
+
+@pytest.mark.parametrize("watts", [700, 400])
+def test_long_prompts_draw_no_more_than_the_limit_and_parts_of_energy_add_up(watts):
+    sets = [f"system.accelerator.power.limit={watts} W"]
+    deployment = hwsim.compile("h100-sxm", "llama-3.1-8b", "tp=1", sets=sets)
+    rows = RequestTable.of(np.zeros(10, np.int64), np.full(10, 7000), np.full(10, 8), name="long")
+    run = hwsim.replay(deployment, rows)
+    metrics = hwsim.measure(run)
+    assert metrics.energy_j / metrics.makespan_s <= 1.02 * watts
+    parts = metrics.energy_pj
+    power = deployment.system.accelerator.power
+    spent = sum(row["energy_pj"] + row["active_pj"] for row in run.operators)
+    assert parts["static"] == pytest.approx(float(power.static) * metrics.makespan_ps, rel=1e-9)
+    assert sum(parts.values()) == pytest.approx(parts["static"] + spent, rel=1e-9)

@@ -7,7 +7,6 @@ from fractions import Fraction
 
 import numpy as np
 
-from hwsim.operators.machine import per_cycle
 from hwsim.operators.mapper.gpu.machine import Machine
 from hwsim.operators.mapper.gpu.program import PIECES
 from hwsim.operators.mapper.gpu.tiles import Work
@@ -18,12 +17,6 @@ Ints = np.ndarray
 def work_units(amount: Ints, rate: Fraction) -> Ints:
     """1/16 cycles that `amount` takes at `rate` per cycle, rounded up as the engine rounds."""
     return -(-(amount * (16 * rate.denominator)) // rate.numerator)
-
-
-def tensor_rate(machine: Machine, dtype: str) -> Fraction:
-    """FLOP per cycle of an SM: what is left under long load where the protocol says that the load is long."""
-    rate = machine.tensor[dtype]
-    return per_cycle(rate * machine.sustained_1024 / 1024) if machine.timing.sustained else rate
 
 
 @dataclass(frozen=True)
@@ -44,9 +37,7 @@ def _parts(machine: Machine, dtype: str, work: Work) -> _Parts:
     port, out = (work_units(size, machine.port) for size in (work.step_bytes, work.tile_bytes))
     both = (work.resident, work.resident_last)
     ports = port * both[0], port * both[1]
-    tensor = tuple(
-        work_units(flops, tensor_rate(machine, dtype)) for flops in (work.stage_flops, work.stage_flops_last)
-    )
+    tensor = tuple(work_units(flops, machine.tensor[dtype]) for flops in (work.stage_flops, work.stage_flops_last))
     hbm = work_units(work.hbm_bytes, machine.stream_rate)
     latency = 16 * np.where(hbm > 0, machine.hbm_latency, machine.l2_latency) // work.depth
     return _Parts(

@@ -14,13 +14,13 @@ import numpy as np
 
 from hwsim.operators.candidates import Candidates, Programs, concatenate, rates_of
 from hwsim.operators.machine import per_cycle
-from hwsim.operators.mapper.gpu.estimate import estimate, finish_skew, tensor_rate
+from hwsim.operators.mapper.gpu.estimate import estimate, finish_skew
 from hwsim.operators.mapper.gpu.fill import cells_of, values_of
 from hwsim.operators.mapper.gpu.machine import Machine
 from hwsim.operators.mapper.gpu.program import template
 from hwsim.operators.mapper.gpu.tiles import GemmKernels, count_work, enumerate_tiles
 from hwsim.operators.operator import SIXTEENTH_BYTES
-from hwsim.operators.program import LAW_DTYPE, Template
+from hwsim.operators.program import LAW_DTYPE
 
 CHUNK = 512  # cases ranked at a time: the columns of their candidates stay in the cache
 QUANTIZE_ROWS, QUANTIZE_COLUMNS = 256, 8192  # where the serial parts of quantising kernels reach their described time
@@ -65,42 +65,20 @@ def programs(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str, chose
         "l2": (machine.l2_rate, max(machine.l2_latency, 1)),
         "port": (machine.port, 0),
         "out": (machine.port, 1),
-        "tensor": (tensor_rate(machine, dtype), 0),
+        "tensor": (machine.tensor[dtype], 0),
     }
     return [
         Programs(
             template=t,
             index=np.arange(len(split)),
             values=values_of(work, once, groups),
-            rates=slowed(rates_of(t, rates), t, pace(machine, dims, dtype, chosen)),
+            rates=rates_of(t, rates),
             laws=quantize_law(machine, dtype),
             cells=np.stack([cells[name] for name in t.names["cells"]], axis=1),
             flops=work.items * work.steps * work.step_flops * chosen.columns["pair"],
             bytes={"sram": work.items * work.steps * work.step_bytes * chosen.columns["pair"]},
         )
     ]
-
-
-def pace(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str, chosen: Candidates) -> np.ndarray:
-    """Share, in 1/1024, of the tensor rate over the timed part of the load: full until the power limit acts."""
-    timing, lost = machine.timing, 1024 - machine.sustained_1024
-    if timing.sustained or not lost:  # all of the load is late, which `tensor_rate` knows, or there is nothing to lose
-        return np.full_like(chosen.rank, 1024)
-    one = machine.ps(chosen.rank // 16) * timing.copies(weight_bytes(dims, dtype))[chosen.case]
-    late = (timing.warmups + timing.replays) * one - machine.patience_ps
-    share = (1024 * late.clip(0) // (timing.replays * one)).clip(0, 1024)
-    return 1024 - lost * share // 1024
-
-
-def slowed(rates: np.ndarray, t: Template, shares: np.ndarray) -> np.ndarray:
-    """Rates with the tensor units at `shares` (1/1024) of theirs: one row for all, or one for each program."""
-    if (shares == 1024).all():
-        return rates
-    tensor = np.array([name.startswith("tensor") for name in t.names["resources"]])
-    rows = np.repeat(rates[None], len(shares), axis=0)
-    rows["num"] = np.where(tensor, rows["num"] * shares[:, None], rows["num"])
-    rows["den"] = np.where(tensor, rows["den"] * 1024, rows["den"])
-    return rows
 
 
 def refuse(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str) -> list[str | None]:

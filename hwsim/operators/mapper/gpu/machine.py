@@ -33,8 +33,6 @@ class Machine(machine.Machine):
         Share, in 1/1024, of a tile's epilogue that the next tile does not hide.
     alone_1024 : int
         Slow-down, in 1/1024, of a tile below 128 x 256 that is alone on its core.
-    sustained_1024, patience_ps : int
-        Share, in 1/1024, of the tensor rate that is left under long load, and the load it takes until then.
     multicast : bool
         Neighbour tiles share one read of an operand.
     """
@@ -48,8 +46,6 @@ class Machine(machine.Machine):
     grain: int
     exposed_1024: int
     alone_1024: int
-    sustained_1024: int
-    patience_ps: int
     multicast: bool
 
     @classmethod
@@ -67,8 +63,6 @@ class Machine(machine.Machine):
             "stream_rate": per_cycle(service["hbm"].rate * tensor.streams / clock),
             "l2_rate": per_cycle(service["l2"].rate / clock),
             "exposed_1024": floor(timing.epilogue_exposed * 1024),
-            "sustained_1024": floor(1024 * tensor.sustained),
-            "patience_ps": floor(timing.patience * 10**12),
             "alone_1024": floor(1024 / tensor.alone),
             "multicast": chip.generation.multicast,
             **{name: cycles_ceil(seconds, Fraction(clock)) for name, seconds in times.items()},

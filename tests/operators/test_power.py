@@ -1,0 +1,107 @@
+"""Laws of the power limit: no operator draws more, less power is never faster, energy is the sum of its parts."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from hwsim._core.bounds import BOUND_INDEX
+from hwsim.errors import InputError
+from hwsim.operators.machine import Machine
+from hwsim.operators.power import ONE, energy_factors
+from hwsim.operators.simulate import OpResult, simulate
+
+CHIPS = ("a100-sxm", "h100-sxm", "b200-sxm")
+DTYPES = {"a100-sxm": ("bf16",), "h100-sxm": ("bf16", "fp8"), "b200-sxm": ("bf16", "fp8", "nvfp4")}
+SHARES = (1, 0.8, 0.6, 0.5, 0.4, 0.3)  # of the described limit
+
+
+def machine(chip: str, watts: float | None = None, protocol: str = "in-model") -> Machine:
+    return Machine.of(chip, "vllm", protocol, {"accelerator": [f"power.limit={watts} W"]} if watts else None)
+
+
+def gemms(count: int = 40) -> dict[str, np.ndarray]:
+    """Random shapes from one row to 8192, and one that all units work on for a millisecond."""
+    rng = np.random.Generator(np.random.PCG64(5))
+    dims = {name: (2 ** rng.uniform(low, 13, count)).astype(np.int64) for name, low in (("m", 0), ("n", 7), ("k", 8))}
+    return {name: np.append(column, 8192) for name, column in dims.items()}
+
+
+def watts(on: Machine, result: OpResult) -> np.ndarray:
+    return (result.energy_pj + result.active_pj) / result.time_ps + float(on.power.static)
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+def test_no_operator_draws_more_than_the_limit_and_a_lower_limit_is_never_faster(chip: str) -> None:
+    described = float(machine(chip).power.limit)
+    for dtype in DTYPES[chip]:
+        before = np.zeros(1)
+        for share in SHARES:
+            on = machine(chip, share * described)
+            result = simulate(on, "gemm", gemms(), dtype)
+            assert (watts(on, result) <= share * described * 1.0001).all()
+            assert (result.time_ps >= before).all()
+            assert (result.bound.sum(axis=1) == result.time_ps).all()
+            before = result.time_ps
+
+
+@pytest.mark.parametrize(
+    ("kind", "dims"),
+    [
+        ("attention_prefill", {"batch": 1, "q_len": 8192, "kv_len": 8192, "heads": 32, "kv_heads": 8, "head_dim": 128}),
+        ("attention_decode", {"batch": 256, "kv_len": 4096, "heads": 32, "kv_heads": 8, "head_dim": 128}),
+        ("norm", {"rows": 8192, "cols": 8192}),
+    ],
+)
+def test_other_kinds_keep_the_limit_too(kind: str, dims: dict[str, int]) -> None:
+    on = machine("h100-sxm", 250)
+    result = simulate(on, kind, dims)
+    assert watts(on, result)[0] <= 250.01
+    assert result.time_ps[0] >= simulate(machine("h100-sxm"), kind, dims).time_ps[0]
+
+
+def test_a_limit_of_almost_nothing_takes_as_long_as_its_energy_asks_for() -> None:
+    on = machine("h100-sxm", 113)
+    result = simulate(on, "gemm", {"m": 8192, "n": 8192, "k": 8192})
+    assert watts(on, result)[0] == pytest.approx(113, rel=1e-6)
+    assert result.bound[0, BOUND_INDEX["idle"]] > result.time_ps[0] // 2
+
+
+def test_memory_bound_work_keeps_its_time_where_the_clock_has_slack() -> None:
+    dims = {"m": 1, "n": 8192, "k": 8192}
+    full, less = (simulate(machine("h100-sxm", limit), "gemm", dims) for limit in (700, 500))
+    assert less.time_ps[0] <= full.time_ps[0] * 1.005
+    assert less.active_pj[0] < full.active_pj[0]
+
+
+def test_the_energy_of_an_unlimited_operator_is_that_of_its_flops_bytes_and_units() -> None:
+    on = machine("h100-sxm", 10_000)
+    result = simulate(on, "gemm", {"m": 4096, "n": 4096, "k": 4096})
+    flops = float(on.power.per_flop["bf16"]) * 1e12 * result.flops[0]
+    moved = float(on.power.per_byte["hbm"]) * 1e12 * result.bytes["hbm"][0]
+    assert result.energy_pj[0] == pytest.approx(flops + moved, rel=1e-9)
+    assert result.active_pj[0] == pytest.approx(2.2 * 132 * result.time_ps[0], rel=1e-9)
+
+
+def test_replays_too_short_for_the_limit_run_at_the_highest_clock() -> None:
+    dims = {"m": [1024, 16384], "n": [4096, 16384], "k": [4096, 8192]}
+    full, limited = (simulate(machine("h100-sxm", limit, "graph-replay"), "gemm", dims) for limit in (10_000, 700))
+    in_model = simulate(machine("h100-sxm"), "gemm", dims)
+    assert limited.time_ps[0] == full.time_ps[0]
+    assert full.time_ps[1] < limited.time_ps[1] <= in_model.time_ps[1] * 1.02
+
+
+def test_a_limit_below_static_power_is_refused() -> None:
+    with pytest.raises(InputError) as caught:
+        machine("h100-sxm", 100)
+    message = str(caught.value)
+    assert "power.limit" in message
+    assert "got 100 W, expected more than the static power of 112 W" in message
+
+
+def test_energy_factors_are_the_power_of_the_clock_rounded_up() -> None:
+    for exponent in (Fraction(1), Fraction(2), Fraction(5, 2)):
+        factors = energy_factors(exponent)
+        assert factors[ONE] == 1 << 20
+        exact = (np.arange(ONE + 1) / ONE) ** float(exponent) * (1 << 20)
+        assert (factors >= exact - 1e-6).all() and (factors <= exact + 2).all()
