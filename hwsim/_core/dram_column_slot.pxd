@@ -9,36 +9,60 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from hwsim._core.dram_queue cimport bit_of, close_row, take_active, take_hit
 from hwsim._core.dram_rows cimport ALL_BANK, CLOSED_ROWS, CommandRow, RD, RDA, TIMEOUT_ROWS, WR
 from hwsim._core.dram_state cimport FAR_TICK, READS, WRITES, Bank, Ports, State, Unit, lowest_bit
-from hwsim._core.dram_timing cimport forbid, later, sooner, unit_ready
+from hwsim._core.dram_timing cimport all_ready, forbid, later, sooner, unit_ready
 
 cdef struct Pick:               # best candidate of a slot so far
     int64_t seq                 # FAR_TICK: none is ready
-    int64_t wake                # earliest tick another becomes ready
+    int64_t wake                # earliest tick one that is not ready becomes it
     int32_t bank, waiting
+    int32_t ready               # how many are
 
 
 cdef inline void look(State* s, Pick* pick, uint64_t mask, int u, int waiting, const int64_t* seq) noexcept nogil:
     """The oldest ready candidate of some banks of a unit; `seq` holds their numbers."""
-    cdef const int64_t* group_at = &s.ready[waiting][s.groups]
-    cdef const int64_t* bank_at = &s.ready[waiting][s.leaves]
-    cdef int64_t ready, wake = pick.wake, oldest = pick.seq
-    cdef int b, found = -1
     if mask == 0:
         return
-    ready = unit_ready(s, u, waiting)
-    if ready > s.now:
-        pick.wake = sooner(wake, ready)
+    if unit_ready(s, u, waiting) > s.now:
+        pick.wake = sooner(pick.wake, unit_ready(s, u, waiting))
         return
+    look_at_banks(s, pick, mask, u << s.unit_shift, waiting, seq)
+
+
+cdef inline void look_at_banks(State* s, Pick* pick, uint64_t mask, int first, int waiting,
+                               const int64_t* seq) noexcept nogil:
+    """The same where the unit allows it."""
+    cdef const int64_t* group_at = &s.ready[waiting][s.groups]
+    cdef const int64_t* bank_at = &s.ready[waiting][s.leaves]
+    cdef int64_t now = s.now, ready, wake = pick.wake, oldest = pick.seq
+    cdef int b, shift = s.group_shift, found = -1, n_ready = 0
     while mask:
-        b = (u << s.unit_shift) + lowest_bit(mask)
+        b = first + lowest_bit(mask)
         mask &= mask - 1
-        ready = later(group_at[b >> s.group_shift], bank_at[b])
-        wake = sooner(wake, ready if ready > s.now else FAR_TICK)
-        found = b if (ready <= s.now) & (seq[b] < oldest) else found
-        oldest = seq[b] if found == b else oldest
+        ready = later(group_at[b >> shift], bank_at[b])
+        if ready > now:
+            wake = sooner(wake, ready)
+            continue
+        n_ready += 1
+        found = b if seq[b] < oldest else found
+        oldest = sooner(oldest, seq[b])
     pick.wake = wake
+    pick.ready += n_ready
     if found >= 0:
         pick.seq, pick.bank, pick.waiting = oldest, found, waiting
+
+
+cdef inline void clear(Pick* pick) noexcept nogil:
+    pick.seq = pick.wake = FAR_TICK
+    pick.ready = 0
+
+
+cdef inline int64_t units_ready(State* s, int waiting, int other) noexcept nogil:
+    """First tick that any unit allows one of two classes of commands."""
+    cdef int64_t ready = FAR_TICK
+    cdef int u
+    for u in range(s.n_units):
+        ready = sooner(ready, sooner(unit_ready(s, u, waiting), unit_ready(s, u, other)))
+    return ready
 
 
 cdef inline bint refreshing(State* s) noexcept nogil:
@@ -117,12 +141,28 @@ cdef inline void issue_column(State* s, Ports* io, int b, int kind, bint active)
         s.wake_row = sooner(s.wake_row, s.now)
 
 
+cdef inline int64_t after_column(State* s, Pick* pick, bint active) noexcept nogil:
+    """Lower bound of the next column command, just after one.
+
+    Candidates that were ready wait for their unit only; hits are not looked at while an active request is served.
+    """
+    cdef Unit* unit = &s.units[pick.bank >> s.unit_shift]
+    cdef int kind = pick.waiting - RD, u
+    cdef bint more = pick.ready > 1
+    cdef int64_t ready = pick.wake
+    for u in range(s.n_units if active else 0):
+        more |= s.units[u].hits[s.writing] != 0
+    if unit.hits[kind] & bit_of(s, pick.bank):
+        ready = sooner(ready, all_ready(s, pick.bank, pick.waiting))
+    return later(s.now + 1, later(units_ready(s, RD, WR), 0 if more else ready))
+
+
 cdef inline bint column_slot(State* s, Ports* io) noexcept nogil:
     """Issue the oldest ready column command; False if there is none."""
     cdef Pick pick
     cdef int u
     cdef bint active = True
-    pick.seq = pick.wake = FAR_TICK
+    clear(&pick)
     for u in range(s.n_units):
         look(s, &pick, s.units[u].active[READS], u, RD, s.active_seq)
         look(s, &pick, s.units[u].active[WRITES], u, WR, s.active_seq)
@@ -134,6 +174,6 @@ cdef inline bint column_slot(State* s, Ports* io) noexcept nogil:
     if pick.seq == FAR_TICK:
         s.wake_col = pick.wake
         return False
-    s.wake_col = s.now + 1
     issue_column(s, io, pick.bank, pick.waiting - RD, active)
+    s.wake_col = after_column(s, &pick, active)
     return True

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
-from hwsim._core.dram_column_slot cimport Pick, issue, look
+from hwsim._core.dram_column_slot cimport Pick, clear, issue, look, units_ready
 from hwsim._core.dram_queue cimport bit_of, close_row, open_row
 from hwsim._core.dram_rows cimport ACT, ALL_BANK, PRE, PREA, RD, REF, REF_CLASS, REFPB, REFPB_CLASS, TIMEOUT_ROWS
 from hwsim._core.dram_state cimport FAR_TICK, READS, WRITES, Ports, State, Unit, lowest_bit
@@ -11,15 +11,8 @@ from hwsim._core.dram_timing cimport all_ready, later, sooner, unit_ready
 
 cdef inline void issue_row(State* s, Ports* io, int command, int b, bint rising) noexcept nogil:
     """Rules, counts and pairing that all row commands share."""
-    cdef int64_t ready
-    cdef int u
     issue(s, io, command, b)
     s.wake_row = s.now + 1
-    if not s.n_due:
-        ready = FAR_TICK
-        for u in range(s.n_units):
-            ready = sooner(ready, sooner(unit_ready(s, u, ACT), unit_ready(s, u, PRE)))
-        s.wake_row = later(s.wake_row, ready)
     if rising:
         s.pair_tick = s.now + (s.set.act_length if command == ACT else 1)
         s.pair_command, s.pair_unit, s.pair_bank = command, b >> s.unit_shift, b
@@ -123,12 +116,20 @@ cdef inline void look_idle(State* s, Pick* pick, int u, bint rising) noexcept no
             pick.seq, pick.bank, pick.waiting = s.banks[b].used, b, PRE
 
 
+cdef inline int64_t after_row(State* s, Pick* pick) noexcept nogil:
+    """Lower bound of the next ACT or PRE, just after one: candidates that were ready wait for their unit only."""
+    cdef int64_t ready = pick.wake
+    if s.units[pick.bank >> s.unit_shift].opens[s.writing] & bit_of(s, pick.bank):
+        ready = sooner(ready, all_ready(s, pick.bank, ACT))
+    return later(s.now + 1, later(units_ready(s, ACT, PRE), 0 if pick.ready > 1 else ready))
+
+
 cdef inline void row_slot(State* s, Ports* io, bint rising) noexcept nogil:
     """Refresh first, then the oldest ready ACT or PRE of the buffer in use, then rows unused for too long."""
     cdef Pick pick
     cdef Unit* unit
     cdef int u
-    pick.seq = pick.wake = FAR_TICK
+    clear(&pick)
     if s.n_due:
         if s.set.refresh == ALL_BANK:
             refresh_unit(s, io, rising)
@@ -148,8 +149,11 @@ cdef inline void row_slot(State* s, Ports* io, bint rising) noexcept nogil:
             look_idle(s, &pick, u, rising)
     if pick.seq == FAR_TICK:
         s.wake_row = pick.wake
-    elif pick.waiting == ACT:
+        return
+    if pick.waiting == ACT:
         activate(s, io, pick.bank, s.writing, rising)
     else:
         close_row(s, pick.bank)
         issue_row(s, io, PRE, pick.bank, rising)
+    if not s.n_due and s.set.policy != TIMEOUT_ROWS:
+        s.wake_row = after_row(s, &pick)
