@@ -164,8 +164,9 @@ cdef inline bint column_slot(State* s, Ports* io) noexcept nogil:
     cdef bint active = True
     clear(&pick)
     for u in range(s.n_units):
-        look(s, &pick, s.units[u].active[READS], u, RD, s.active_seq)
-        look(s, &pick, s.units[u].active[WRITES], u, WR, s.active_seq)
+        if s.units[u].active[READS] | s.units[u].active[WRITES]:
+            look(s, &pick, s.units[u].active[READS], u, RD, s.active_seq)
+            look(s, &pick, s.units[u].active[WRITES], u, WR, s.active_seq)
     if pick.seq == FAR_TICK and not refreshing(s):
         settle(s)
         active = False

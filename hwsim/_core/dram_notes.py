@@ -32,9 +32,9 @@ def notes_of(settings: NDArray[np.void], rules: NDArray[np.void]) -> tuple[NDArr
 
 
 def _places(shift: list[int], level: int, before: int, siblings: bool) -> list[Place]:
-    """Offset of class and level in the ready ticks, shift, and flip of every node that a rule concerns."""
+    """Offset of class and level in the ready ticks, level and flip of every node that a rule concerns."""
     units, groups = 1 << (shift[0] - shift[1]), 1 << (shift[0] - shift[3])
     noted, first = {0: (1, 0), 1: (1, 0), 2: (3, units), 3: (3, units), 4: (4, units + groups)}[level]
     own = 1 << (shift[level] - shift[noted])
     flips = range(own, 1 << (shift[level - 1] - shift[noted])) if siblings else range(own)
-    return [(before * NODES + first, shift[noted], flip) for flip in flips]
+    return [(before * NODES + first, {1: 0, 3: 1, 4: 2}[noted], flip) for flip in flips]

@@ -61,18 +61,18 @@ cdef packed struct SettingsRow:
 cdef packed struct NoteRow:         # one place where rules are noted: dram_notes.py makes them of RULES
     int32_t after       # Command
     int32_t place       # offset of the class and of the node's level in `ready`
-    int32_t shift       # the node of its level: (bank >> shift) ^ flip
-    int32_t flip
+    int32_t level       # 0 unit, 1 group, 2 bank
+    int32_t flip        # XORed to the number of the command's own node of that level
     int32_t ticks
 
 cdef packed struct WindowRow:       # the same of a rule with a window
     int32_t after
     int32_t place
-    int32_t shift
+    int32_t level
     int32_t flip
     int32_t ticks       # from the width-th last issue, this one counted
     int32_t width
-    int32_t level       # shift of the level whose issues it counts
+    int32_t shift       # of the level whose issues it counts
 
 cdef packed struct CommandRow:
     int64_t tick

@@ -24,6 +24,6 @@ SETTINGS_ROW = np.dtype(
     ]
 )
 NODES = UNITS + 2 * UNITS * UNIT_BANKS
-NOTE_ROW = np.dtype([(name, np.int32) for name in ("after", "place", "shift", "flip", "ticks")])
-WINDOW_ROW = np.dtype([(name, np.int32) for name in ("after", "place", "shift", "flip", "ticks", "width", "level")])
+NOTE_ROW = np.dtype([(name, np.int32) for name in ("after", "place", "level", "flip", "ticks")])
+WINDOW_ROW = np.dtype([(name, np.int32) for name in ("after", "place", "level", "flip", "ticks", "width", "shift")])
 COMMAND_ROW = np.dtype([("tick", np.int64), ("command", np.int32), ("bank", np.int32)])

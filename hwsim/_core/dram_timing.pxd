@@ -28,9 +28,10 @@ cdef inline int64_t all_ready(State* s, int bank, int waiting) noexcept nogil:
     return later(unit_ready(s, bank >> s.unit_shift, waiting), bank_ready(s, bank, waiting))
 
 
-cdef inline void note(State* s, int place, int node, int64_t tick) noexcept nogil:
-    cdef int64_t* at = &s.ready[0][0] + place + node
-    at[0] = later(at[0], tick)
+cdef inline void note(State* s, int64_t place, int64_t tick) noexcept nogil:
+    cdef int64_t* at = &s.ready[0][0] + place
+    if tick > at[0]:
+        at[0] = tick
 
 
 cdef inline int64_t windowed(State* s, int i, int instance, int64_t now) noexcept nogil:
@@ -44,13 +45,16 @@ cdef inline int64_t windowed(State* s, int i, int instance, int64_t now) noexcep
 cdef inline void forbid(State* s, int command, int bank, int64_t now) noexcept nogil:
     """Apply the rules after a command on the path to a bank (any bank of the unit for an all-bank command)."""
     cdef int i
-    cdef NoteRow* row
+    cdef NoteRow* row = &s.notes[s.first[command]]
+    cdef NoteRow* end = &s.notes[s.first[command + 1]]
     cdef WindowRow* window
-    for i in range(s.first[command], s.first[command + 1]):
-        row = &s.notes[i]
-        note(s, row.place, (bank >> row.shift) ^ row.flip, now + row.ticks)
+    cdef int32_t own[3]
+    own[0], own[1], own[2] = bank >> s.unit_shift, bank >> s.group_shift, bank
+    while row != end:
+        note(s, row.place + (own[row.level] ^ row.flip), now + row.ticks)
+        row += 1
     for i in range(s.n_windows):
         window = &s.windows[i]
         if window.after == command:
-            note(s, window.place, (bank >> window.shift) ^ window.flip,
-                 windowed(s, i, bank >> window.level, now) + window.ticks)
+            note(s, window.place + (own[window.level] ^ window.flip),
+                 windowed(s, i, bank >> window.shift, now) + window.ticks)

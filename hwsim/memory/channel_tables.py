@@ -86,9 +86,17 @@ class ChannelTables:
 
     def core_rules(self) -> NDArray[np.void]:
         """Rules without those that can never decide: unused commands, and what a stricter rule covers."""
-        used = [rule for rule in self.rules.tolist() if self._used(rule)]
+        used = [rule for rule in self.rules.tolist() if self._used(rule) and not self._implied(rule)]
         kept = [rule for i, rule in enumerate(used) if not any(_covers(o, rule, j < i) for j, o in enumerate(used))]
         return np.array(kept, rows.RULE_ROW)
+
+    def _implied(self, rule: tuple[int, ...]) -> bool:
+        """Whether the slots keep two commands as far apart anyway: one of a kind a slot, columns on rising edges."""
+        _, after, before, ticks = rule[:4]
+        columns = (after in _COLUMN_COMMANDS) + (before in (rows.RD, rows.WR))
+        if columns == 1 and not self.settings["shared"][0]:
+            return False
+        return ticks <= (2 if columns == 2 and self.settings["half"][0] else 1)
 
     def _used(self, rule: tuple[int, ...]) -> bool:
         _, after, before = rule[:3]
