@@ -9,13 +9,13 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from hwsim._core.dram_queue cimport bit_of, close_row, take_active, take_hit
 from hwsim._core.dram_rows cimport ALL_BANK, CLOSED_ROWS, CommandRow, RD, RDA, TIMEOUT_ROWS, WR
 from hwsim._core.dram_state cimport FAR_TICK, READS, WRITES, Bank, Ports, State, Unit, lowest_bit
-from hwsim._core.dram_timing cimport all_ready, forbid, later, sooner, unit_ready
+from hwsim._core.dram_timing cimport all_ready, bank_ready, forbid, later, sooner, unit_ready
 
 cdef struct Pick:               # best candidate of a slot so far
     int64_t seq                 # FAR_TICK: none is ready
     int64_t wake                # earliest tick one that is not ready becomes it
     int32_t bank, waiting
-    int32_t ready               # how many are
+    int32_t ready               # how many may be
 
 
 cdef inline void look(State* s, Pick* pick, uint64_t mask, int u, int waiting, const int64_t* seq) noexcept nogil:
@@ -49,6 +49,29 @@ cdef inline void look_at_banks(State* s, Pick* pick, uint64_t mask, int first, i
     pick.ready += n_ready
     if found >= 0:
         pick.seq, pick.bank, pick.waiting = oldest, found, waiting
+
+
+cdef inline void look_at_hits(State* s, Pick* pick, int u, int kind) noexcept nogil:
+    """The oldest ready hit of a unit, from the oldest on: the first that is ready ends the search."""
+    cdef Unit* unit = &s.units[u]
+    cdef int waiting = RD + kind, i, b
+    cdef int64_t ready
+    if unit.n_hits[kind] and unit_ready(s, u, waiting) > s.now:
+        pick.wake = sooner(pick.wake, unit_ready(s, u, waiting))
+        return
+    for i in range(unit.n_hits[kind]):
+        b = (u << s.unit_shift) + unit.order[kind][i]
+        if unit.due and unit.due & bit_of(s, b):
+            continue
+        if s.hit_seq[kind][b] >= pick.seq:
+            pick.ready += 1
+            return
+        ready = bank_ready(s, b, waiting)
+        if ready <= s.now:
+            pick.seq, pick.bank, pick.waiting = s.hit_seq[kind][b], b, waiting
+            pick.ready += 1 if i + 1 == unit.n_hits[kind] else 2
+            return
+        pick.wake = sooner(pick.wake, ready)
 
 
 cdef inline void clear(Pick* pick) noexcept nogil:
@@ -171,7 +194,7 @@ cdef inline bint column_slot(State* s, Ports* io) noexcept nogil:
         settle(s)
         active = False
         for u in range(s.n_units):
-            look(s, &pick, s.units[u].hits[s.writing] & ~s.units[u].due, u, RD + s.writing, s.hit_seq[s.writing])
+            look_at_hits(s, &pick, u, s.writing)
     if pick.seq == FAR_TICK:
         s.wake_col = pick.wake
         return False

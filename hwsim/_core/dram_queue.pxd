@@ -1,6 +1,6 @@
 """Waiting requests: one list a bank and buffer, oldest first, and the masks that say which banks are worth a look."""
 
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from hwsim._core.dram_state cimport READS, WRITES, Bank, Entry, State, Unit
 
@@ -13,6 +13,59 @@ cdef inline uint64_t with_bit(uint64_t mask, uint64_t bit, bint on) noexcept nog
     return (mask & ~bit) | (bit if on else 0)
 
 
+cdef inline void put_in_order(State* s, Unit* unit, int kind, int b) noexcept nogil:
+    """Add a bank to those with a hit, behind the older ones."""
+    cdef uint8_t* order = &unit.order[kind][0]
+    cdef int first = b & ~(s.n_unit_banks - 1), i = unit.n_hits[kind]
+    cdef int64_t seq = s.hit_seq[kind][b]
+    while i > 0 and s.hit_seq[kind][first + order[i - 1]] > seq:
+        order[i] = order[i - 1]
+        i -= 1
+    order[i] = b - first
+    unit.n_hits[kind] += 1
+
+
+cdef inline int place_of(State* s, Unit* unit, int kind, int b) noexcept nogil:
+    cdef int local = b & (s.n_unit_banks - 1), i = 0
+    while unit.order[kind][i] != local:
+        i += 1
+    return i
+
+
+cdef inline void take_out(State* s, Unit* unit, int kind, int b) noexcept nogil:
+    """The bank has no hit any more."""
+    cdef int i
+    unit.n_hits[kind] -= 1
+    for i in range(place_of(s, unit, kind, b), unit.n_hits[kind]):
+        unit.order[kind][i] = unit.order[kind][i + 1]
+
+
+cdef inline void move_back(State* s, Unit* unit, int kind, int b) noexcept nogil:
+    """The bank's oldest hit was served, its next one is younger."""
+    cdef uint8_t* order = &unit.order[kind][0]
+    cdef int first = b & ~(s.n_unit_banks - 1), i = place_of(s, unit, kind, b) + 1
+    while i < unit.n_hits[kind] and s.hit_seq[kind][first + order[i]] < s.hit_seq[kind][b]:
+        order[i - 1] = order[i]
+        i += 1
+    order[i - 1] = b - first
+
+
+cdef inline void note_hit(State* s, Unit* unit, int kind, int b, uint64_t bit, int32_t hit) noexcept nogil:
+    """Keep the banks with hits, and their order, when a bank's oldest hit is another (-1 none)."""
+    cdef bint had = unit.hits[kind] & bit != 0
+    if hit < 0:
+        if had:
+            unit.hits[kind] &= ~bit
+            take_out(s, unit, kind, b)
+    elif not had:
+        unit.hits[kind] |= bit
+        s.hit_seq[kind][b] = s.entries[hit].seq
+        put_in_order(s, unit, kind, b)
+    elif s.hit_seq[kind][b] != s.entries[hit].seq:
+        s.hit_seq[kind][b] = s.entries[hit].seq
+        move_back(s, unit, kind, b)
+
+
 cdef inline void mark(State* s, int b, int kind) noexcept nogil:
     """Set the masks of a bank and buffer from its lists."""
     cdef Bank* bank = &s.banks[b]
@@ -22,18 +75,16 @@ cdef inline void mark(State* s, int b, int kind) noexcept nogil:
     cdef bint kept
     if bank.row < 0:
         unit.opens[kind] = with_bit(unit.opens[kind], bit, bank.head[kind] >= 0)
-        unit.hits[kind] &= ~bit
         unit.closes[kind] &= ~bit
+        note_hit(s, unit, kind, b, bit, -1)
         if bank.head[kind] >= 0:
             s.row_seq[kind][b] = s.entries[bank.head[kind]].seq
         return
-    if hit >= 0:
-        s.hit_seq[kind][b] = s.entries[hit].seq
+    note_hit(s, unit, kind, b, bit, hit)
     if miss >= 0:
         s.row_seq[kind][b] = s.entries[miss].seq
     kept = bank.active >= 0 or (s.set.protect and hit >= 0 and miss >= 0 and s.hit_seq[kind][b] < s.row_seq[kind][b])
     unit.opens[kind] &= ~bit
-    unit.hits[kind] = with_bit(unit.hits[kind], bit, hit >= 0)
     unit.closes[kind] = with_bit(unit.closes[kind], bit, miss >= 0 and not kept)
 
 

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
-from hwsim._core.dram_rows cimport (BANKS, CLASSES, CommandRow, NODES, NOTES, QUEUE, UNITS, WINDOW, WINDOWS, NoteRow, SettingsRow,
+from hwsim._core.dram_rows cimport (BANKS, CLASSES, CommandRow, NODES, NOTES, QUEUE, UNIT_BANKS, UNITS, WINDOW, WINDOWS, NoteRow, SettingsRow,
                                     WindowRow)
 
 cdef extern from *:
@@ -38,6 +38,8 @@ cdef struct Bank:
 
 cdef struct Unit:
     uint64_t hits[2]            # banks with a hit, by buffer
+    uint8_t order[2][UNIT_BANKS]    # the same banks, oldest hit first
+    int32_t n_hits[2]
     uint64_t opens[2]           # closed banks with a request
     uint64_t closes[2]          # banks whose open row may be closed for a request
     uint64_t active[2]          # banks with an active request, by kind

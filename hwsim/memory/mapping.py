@@ -42,9 +42,9 @@ class AddressMap:
         places += [(mask, 32 + bit) for bit, mask in enumerate(self.bits["row"])]
         table = np.zeros((8, 256), np.uint64)
         for byte in range(8):
-            for value in range(256):
-                part = value << (8 * byte)
-                table[byte, value] = sum(1 << place for mask, place in places if (mask & part).bit_count() & 1)
+            for bit in range(8):
+                moved = sum(1 << place for mask, place in places if mask >> (8 * byte + bit) & 1)
+                table[byte, np.arange(256) >> bit & 1 == 1] ^= np.uint64(moved)
         return table
 
     def row_period(self) -> int:
