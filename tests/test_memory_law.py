@@ -6,7 +6,9 @@ import pytest
 
 import hwsim.describe
 from hwsim.describe.accelerator import Accelerator
+from hwsim.errors import InputError
 from hwsim.memory.access import Access
+from hwsim.memory.commands import through_channels
 from hwsim.memory.law import PATTERNS, TIERS, ServiceLaw, allowed, laws
 
 
@@ -102,3 +104,14 @@ def test_a_small_dispatch_window_lowers_the_rate_and_may_starve_staggered_channe
     staggered = (source, f"{name}.mode=all-bank", f"{name}.alignment=staggered")
     hbm = laws(hwsim.describe.load("h100-sxm", "accelerator", staggered))["hbm"]
     assert "refreshes starve the others" in hbm.warning(1 << 40)
+
+
+def test_a_chip_without_memory_of_its_own_keeps_models_in_its_sram(h100: Accelerator) -> None:
+    tiers = h100.tiers.model_copy(update={"hbm": None})
+    bare = h100.model_copy(update={"tiers": tiers})
+    assert "hbm" not in laws(bare) and laws(bare)["sram"] == laws(h100)["sram"]
+    assert (h100.home, bare.home) == ("hbm", "sram")
+    assert bare.room == h100.units.tensor.count * int(h100.tiers.sram.usable) < bare.capacities()["sram"]
+    for needs_memory in (allowed, lambda chip, _: through_channels(chip, 1 << 20)):
+        with pytest.raises(InputError, match="no memory beside its SRAM"):
+            needs_memory(bare, "sequential")

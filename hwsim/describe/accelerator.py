@@ -82,7 +82,7 @@ class Tiers(Block):
     """Where bytes can be, in every class."""
 
     sram: Sram
-    hbm: Hbm
+    hbm: Hbm | None = Field(None, description="memory of the device; none: its SRAM holds all there is")
 
 
 class ScaleUp(Block):
@@ -152,5 +152,16 @@ class Accelerator(OfClass, Description):
 
     def capacities(self) -> dict[str, int]:
         """Bytes of the device by tier."""
-        units = self.units.tensor.count
-        return {"sram": int(self.tiers.sram.capacity * units), "hbm": int(self.tiers.hbm.capacity)}
+        sram = {"sram": int(self.tiers.sram.capacity * self.units.tensor.count)}
+        return sram if self.tiers.hbm is None else {**sram, "hbm": int(self.tiers.hbm.capacity)}
+
+    @property
+    def home(self) -> Literal["sram", "hbm"]:
+        """Tier that holds a model's weights and its keys and values."""
+        return "sram" if self.tiers.hbm is None else "hbm"
+
+    @property
+    def room(self) -> int:
+        """Bytes of the device that programs can have of that tier."""
+        hbm = self.tiers.hbm
+        return int(self.tiers.sram.usable * self.units.tensor.count if hbm is None else hbm.capacity)

@@ -64,6 +64,7 @@ class Tiers(accelerator.Tiers):
     """Where bytes can be: the units' own memory, the L2, the device's memory."""
 
     l2: L2
+    hbm: accelerator.Hbm
 
 
 class Accelerator(accelerator.Accelerator):

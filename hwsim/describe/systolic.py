@@ -25,6 +25,12 @@ class Units(accelerator.Units):
     tensor: Tensor
 
 
+class Tiers(accelerator.Tiers):
+    """Where bytes can be: the cores' scratchpads, the device's memory."""
+
+    hbm: accelerator.Hbm
+
+
 class Generation(generation.Generation):
     """Shared numbers of the chips of one generation."""
 
@@ -37,6 +43,7 @@ class Accelerator(accelerator.Accelerator):
     class_: Literal["systolic"] = Field(alias="class", description="which mapper writes its programs")
     generation: Annotated[Generation, Reference("generation")]
     units: Units
+    tiers: Tiers
 
 
 class InputStationary(Block):

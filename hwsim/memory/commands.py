@@ -18,6 +18,7 @@ from hwsim.describe.accelerator import Accelerator
 from hwsim.errors import bad
 from hwsim.memory.access import SEQUENTIAL, Access
 from hwsim.memory.channel_tables import AS_DESCRIBED, Options
+from hwsim.memory.law import memory_of
 from hwsim.memory.law_measure import Bench
 
 
@@ -75,13 +76,14 @@ def through_channels(
     Raises
     ------
     InputError
-        A memory without commands, an unknown option, a pattern or a size the channels cannot serve.
+        A device without memory, a memory without commands, an unknown option, a pattern or a size the channels cannot serve.
     """
-    memory = accelerator.tiers.hbm.memory
+    hbm = memory_of(accelerator)
+    memory = hbm.memory
     if memory.commands is None:
         raise bad(memory.id, "a memory without `commands`", "one whose commands are described")
     bench = Bench(memory, options)
-    channels = accelerator.tiers.hbm.stacks * memory.commands.channels
+    channels = hbm.stacks * memory.commands.channels
     count = -(-size_bytes // (bench.tables.access * channels))
     if count * bench.tables.access > bench.tables.capacity:
         raise bad("size_bytes", size_bytes, f"at most {bench.tables.capacity * channels}, the capacity of all channels")

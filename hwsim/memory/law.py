@@ -17,9 +17,11 @@ from fractions import Fraction
 from typing import Literal, get_args
 
 from hwsim.describe import gpu
-from hwsim.describe.accelerator import Accelerator
+from hwsim.describe.accelerator import Accelerator, Hbm
 from hwsim.describe.commands import Refresh
 from hwsim.describe.link import Link
+from hwsim.describe.memory import Memory
+from hwsim.errors import bad
 from hwsim.memory.access import SEQUENTIAL, Access
 from hwsim.memory.channel_law import ChannelLaw, channel_law
 from hwsim.units import ceil_fraction
@@ -142,7 +144,7 @@ class ServiceLaw:
 
 
 def laws(accelerator: Accelerator, pattern: Pattern | Access = "sequential") -> dict[str, ServiceLaw]:
-    """Laws of all tiers and links of an accelerator, by tier.
+    """Laws of all tiers and links of an accelerator, by tier; those it has.
 
     Tiers are sequential streams in the measurements that descriptions rest on; for the other patterns the memory's rate
     is derived from its commands, and all other rates are `assumed`.
@@ -159,7 +161,8 @@ def laws(accelerator: Accelerator, pattern: Pattern | Access = "sequential") -> 
         rate = accelerator.tiers.l2.rate * accelerator.units.tensor.count * clock
         found["l2"] = (rate, accelerator.generation.timing.l2_latency)
     made = {tier: _described(accelerator, tier, pattern, *what) for tier, what in found.items()}
-    made["hbm"] = _memory_law(accelerator, pattern)
+    if accelerator.tiers.hbm is not None:
+        made["hbm"] = _memory_law(accelerator, accelerator.tiers.hbm, pattern)
     return {tier: made[tier] for tier in TIERS if tier in made}
 
 
@@ -177,25 +180,39 @@ def allowed(accelerator: Accelerator, pattern: Pattern | Access) -> Fraction:
     """Bytes per second that the commands of the device's memory allow; the published rate where none are described.
 
     Its stacks give no more than their wires, whatever is published for the device.
+
+    Raises
+    ------
+    InputError
+        A device without memory beside its SRAM.
     """
-    hbm = accelerator.tiers.hbm
+    return _allowed(memory_of(accelerator), pattern)
+
+
+def memory_of(accelerator: Accelerator) -> Hbm:
+    """The device's memory; InputError where its SRAM is all there is."""
+    if accelerator.tiers.hbm is None:
+        raise bad(accelerator.id, "no memory beside its SRAM", "an accelerator with tiers.hbm")
+    return accelerator.tiers.hbm
+
+
+def _allowed(hbm: Hbm, pattern: Pattern | Access) -> Fraction:
     rate = min(hbm.rate, hbm.stacks * hbm.memory.law.rate)
-    channel = _channel(accelerator, pattern)
+    channel = _channel(hbm.memory, pattern)
     if channel is None:
         return rate
     return rate * (channel.share if hbm.window is None else channel.share_within(int(hbm.window)))
 
 
-def _channel(accelerator: Accelerator, pattern: Pattern | Access) -> ChannelLaw | None:
-    memory = accelerator.tiers.hbm.memory
+def _channel(memory: Memory, pattern: Pattern | Access) -> ChannelLaw | None:
     access = pattern if isinstance(pattern, Access) else ACCESS[pattern]
     return None if memory.commands is None else channel_law(memory, access)
 
 
-def _memory_law(accelerator: Accelerator, pattern: Pattern | Access) -> ServiceLaw:
+def _memory_law(accelerator: Accelerator, hbm: Hbm, pattern: Pattern | Access) -> ServiceLaw:
     """The law of the device's memory: what its commands allow, times its efficiency."""
-    hbm, channel = accelerator.tiers.hbm, _channel(accelerator, pattern)
-    rate = allowed(accelerator, pattern) * hbm.efficiency
+    channel = _channel(hbm.memory, pattern)
+    rate = _allowed(hbm, pattern) * hbm.efficiency
     law = _described(accelerator, "hbm", pattern, rate, hbm.latency)
     if channel is None or hbm.memory.commands is None:
         return law

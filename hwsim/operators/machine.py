@@ -87,10 +87,10 @@ class Machine:
         Sustained FLOP per cycle of one core, by dtype; a dtype that is not there cannot run.
     vector, special : Fraction
         fp32 FLOP, and special functions, per cycle of one core.
-    sram, hbm : int
-        Bytes: a program can have of one core, of the device.
+    sram, hbm, room : int
+        Bytes: a program can have of one core, of the device's memory (0: it has none), of the tier that holds models.
     port, hbm_rate : Fraction
-        Sustained bytes per cycle: into one core, of the device's memory.
+        Sustained bytes per cycle: into one core, of the device's memory (0 without one, as all of `hbm`).
     hbm_peak : Fraction
         Published bytes per cycle of the device's memory.
     hbm_latency, launch : int
@@ -116,6 +116,7 @@ class Machine:
     sram: int
     port: Fraction
     hbm: int
+    room: int
     hbm_rate: Fraction
     hbm_peak: Fraction
     hbm_latency: int
@@ -217,10 +218,8 @@ def resolve(chip: Any, stack: Any, how: Any) -> Machine:
         special=per_cycle(units.vector.special),
         sram=int(tiers.sram.usable),
         port=per_cycle(service["sram"].rate / clock),
-        hbm=int(tiers.hbm.capacity),
-        hbm_peak=tiers.hbm.rate / clock,
-        hbm_rate=per_cycle(service["hbm"].rate / clock),
-        hbm_latency=cycles_ceil(service["hbm"].latency, Fraction(clock)),
+        room=chip.room,
+        **_memory(tiers.hbm, service.get("hbm"), clock),
         launch=cycles_ceil(generation.timing.launch, Fraction(clock)),
         timing=_timing(how, stack, chip, made),
         key="/".join((chip.digest, stack.digest, how.digest)),
@@ -231,6 +230,18 @@ def resolve(chip: Any, stack: Any, how: Any) -> Machine:
         collectives=stack.collectives,
         **made.own(chip, service, clock),
     )
+
+
+def _memory(hbm: Any, law: ServiceLaw | None, clock: int) -> dict[str, Any]:
+    """Fields of the device's memory."""
+    if law is None:
+        return {"hbm": 0, "hbm_peak": Fraction(0), "hbm_rate": Fraction(0), "hbm_latency": 0}
+    return {
+        "hbm": int(hbm.capacity),
+        "hbm_peak": hbm.rate / clock,
+        "hbm_rate": per_cycle(law.rate / clock),
+        "hbm_latency": cycles_ceil(law.latency, Fraction(clock)),
+    }
 
 
 def _machine_of(class_: str) -> type[Machine]:

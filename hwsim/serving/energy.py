@@ -7,6 +7,7 @@ energy and that of operations come from the simulated operators: they are those 
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 from hwsim.describe.accelerator import Accelerator
@@ -34,9 +35,9 @@ def energy_pj(
         static, active, bytes, flops.
     """
     power = accelerator.power
-    moved = power.per_byte["hbm"] * sum(row["hbm_bytes"] for row in operators)
-    for way, link in (("link", accelerator.links.scale_up.link), ("host", accelerator.links.host.link)):
-        moved += link.energy * sum(row[f"{way}_bytes"] for row in operators)
+    each: dict[str, Fraction] = {str(tier): energy for tier, energy in power.per_byte.items()}
+    each |= {"link": accelerator.links.scale_up.link.energy, "host": accelerator.links.host.link.energy}
+    moved = sum((energy * sum(row[f"{tier}_bytes"] for row in operators) for tier, energy in each.items()), Fraction(0))
     parts = {
         "static": pj_ceil(power.static * makespan_ps / 10**12 * devices),
         "active": sum(row["active_pj"] for row in operators) * tp,

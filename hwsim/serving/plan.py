@@ -48,7 +48,7 @@ def place(system: System, model: Model, plan: Plan, scheduler: Scheduler, precis
     attention = attention_shape(model, plan.tp, precision, kv_dtype)
     weights = weight_bytes(model, plan.tp, precision)
     workspace = workspace_bytes(model, plan.tp, scheduler)
-    budget = int(system.accelerator.tiers.hbm.capacity * scheduler.memory_fraction)
+    budget = int(system.accelerator.room * scheduler.memory_fraction)
     block = attention.kv_bytes_per_token * scheduler.block_tokens
     kv = budget - weights - workspace
     if kv < 2 * block:  # one block is the null block

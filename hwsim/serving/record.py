@@ -83,7 +83,7 @@ class Recorder:
         """Write requests, operators, tiers and KV pools; the totals that go with them are returned too."""
         totals = summary_totals(run)
         self.writer.append("requests", request_columns(run))
-        self.writer.append("operators", operator_columns(run.operators, run.deployment.placement.tp))
+        self.writer.append("operators", operator_columns(run))
         self.writer.append("tiers", tier_columns(run))
         self.writer.append("kv", kv_columns(run))
         self.writer.set(totals)
@@ -110,8 +110,10 @@ def summary_totals(run: Run) -> dict[str, Any]:
     }
 
 
-def operator_columns(rows: list[dict[str, Any]], tp: int) -> dict[str, Any]:
+def operator_columns(run: Run) -> dict[str, Any]:
     """Columns of the group `operators`."""
+    rows, tp = run.operators, run.deployment.placement.tp
+    home = run.deployment.system.accelerator.home
     return {
         "name": [row["name"] for row in rows],
         "kind": [row["kind"] for row in rows],
@@ -119,7 +121,7 @@ def operator_columns(rows: list[dict[str, Any]], tp: int) -> dict[str, Any]:
         "time_ps": np.array([row["time_ps"] for row in rows], np.int64),
         "energy_pj": np.array([row["energy_pj"] * tp for row in rows], np.int64),
         "flops": np.array([min(row["flops"], 2**63 - 1) for row in rows], np.int64),
-        "bytes": np.array([row["hbm_bytes"] or row["link_bytes"] for row in rows], np.int64),
+        "bytes": np.array([row[f"{home}_bytes"] or row["link_bytes"] for row in rows], np.int64),
         "samples": np.array([row["samples"] for row in rows], np.int64),
         "bound_ps": np.array([[row[f"bound_{name}_ps"] for name in BOUND_CLASSES] for row in rows], np.int64),
     }
@@ -151,7 +153,7 @@ def kv_columns(run: Run) -> dict[str, Any]:
     np.add.at(hits, run.requests["replica"][served], run.requests["cached"][served])
     return {
         "replica": replicas,
-        "tier": ["hbm"] * rules.replicas,
+        "tier": [run.deployment.system.accelerator.home] * rules.replicas,
         "block_tokens": np.full(rules.replicas, rules.block_tokens),
         "blocks": np.full(rules.replicas, rules.kv_blocks - 1),
         "peak_blocks": peak,
