@@ -76,7 +76,7 @@ def through_channels(
     Raises
     ------
     InputError
-        A device without memory, or one without commands; an unknown option; a pattern or size its channels cannot serve.
+        A device without memory or without its commands, an unknown option, a pattern or a size it cannot serve.
     """
     hbm = memory_of(accelerator)
     memory = hbm.memory
