@@ -8,10 +8,11 @@ from pydantic import Field
 
 from hwsim.describe.block import Description
 from hwsim.describe.quantity import Count
+from hwsim.describe.software import Tile
 
 
 class Plan(Description):
-    """Degrees of parallelism."""
+    """Degrees of parallelism; on a wafer also the regions of cores that a layer's weights lie on."""
 
     kind: ClassVar[str] = "plan"
     needs_source: ClassVar[bool] = False
@@ -20,3 +21,5 @@ class Plan(Description):
     pp: Count = Field(1, description="stages that hold layers in turn")
     dp: Count | None = Field(None, description="replicas; unset = as many as the system holds")
     ep: Count = Field(1, description="devices that share the experts")
+    prefill_region: Tile | None = Field(None, description="cores of a prefill region, rows x columns; unset = chosen")
+    decode_region: Tile | None = Field(None, description="cores of a decode region, rows x columns; unset = chosen")

@@ -62,8 +62,8 @@ class Account:
     pending: np.ndarray = field(init=False, default_factory=lambda: np.zeros(0, CHUNK_DTYPE))  # of steps yet to come
 
     def __post_init__(self) -> None:
-        self.by_tokens = np.zeros(len(self.costs.tokens.times), np.int64)
-        self.by_sequences = np.zeros(len(self.costs.sequences.times), np.int64)
+        self.by_tokens = np.zeros(self.costs.tokens.times.shape[1], np.int64)
+        self.by_sequences = np.zeros(self.costs.sequences.times.shape[1], np.int64)
         self.prefill = np.zeros(len(self.costs.prefill.samples), np.int64)
         self.decode = np.zeros(len(self.costs.decode.samples), np.int64)
 
@@ -107,7 +107,7 @@ class Account:
         for table, counts in ((self.costs.tokens, self.by_tokens), (self.costs.sequences, self.by_sequences)):
             for name, totals in table.totals(counts).items():
                 use = table.uses[name]
-                rows.append(self._row(name, use.kind, self.steps * use.count, counts[1:], totals))
+                rows.append(self._row(name, use.kind, self.steps * table.calls(name), counts[1:], totals))
         layers = self.costs.attention.count
         for name, surface, used in (
             ("attention_prefill", self.costs.prefill, self.prefill),

@@ -17,36 +17,45 @@ from hwsim.operators.mapper.gpu import machine as gpu
 from hwsim.operators.simulate import simulate
 from hwsim.operators.surface import COLUMNS, MISSING, Ints, Surface, grid, sample_rows, stairs
 from hwsim.serving.layers import AttentionShape, Use, sequence_uses, token_uses
-from hwsim.serving.plan import Placement
+from hwsim.serving.plan import Phase, Placement
 from hwsim.units import ps_ceil
 
 BLOCK = 64  # counts simulated together
 
 
 class UseTable:
-    """Operators of a step that depend on one count alone, summed into one exact table.
+    """Operators of a step that depend on one count alone, summed into one exact table for every kind of stage.
 
     Parameters
     ----------
-    machine : Machine
+    phase : Phase
+        What they are simulated on, and the stages.
     uses : iterable of Use
     most : int
         Largest count.
 
     Attributes
     ----------
-    times : int64[most + 1]
-        Picoseconds of all uses together; 0 at count 0, -1 where not simulated.
+    kinds : tuple of Span
+        Different stages: equal ones are priced once.
+    times : int64[kinds, most + 1]
+        Picoseconds of all uses of a stage together; 0 at count 0, -1 where not simulated.
     surfaces : dict of str to Surface
         One exact surface a use; times are of ONE call.
     """
 
-    def __init__(self, machine: Machine, uses: Iterable[Use], most: int) -> None:
+    def __init__(self, phase: Phase, uses: Iterable[Use], most: int) -> None:
+        self.spans = phase.spans
+        self.kinds = phase.kinds
         self.uses = {use.name: use for use in uses}
-        self.surfaces = {name: use_surface(machine, use, most) for name, use in self.uses.items()}
-        self.times = np.full(most + 1, MISSING, np.int64)
-        self.times[0] = 0
+        self.surfaces = {name: use_surface(phase.machine, use, most) for name, use in self.uses.items()}
+        self.times = np.full((len(self.kinds), most + 1), MISSING, np.int64)
+        self.times[:, 0] = 0
         self._sum()
+
+    def calls(self, name: str) -> int:
+        """How often a step runs a use, in all stages."""
+        return sum(self.uses[name].times(span) for span in self.spans)
 
     def fill(self, counts: Ints) -> None:
         """Simulate these counts, and those in the same aligned blocks."""
@@ -57,17 +66,18 @@ class UseTable:
 
     def _sum(self) -> None:
         """Times of counts that all uses have samples of."""
-        total = np.zeros(len(self.times) - 1, np.int64)
-        known = np.ones(len(total), bool)
+        total = np.zeros((len(self.kinds), self.times.shape[1] - 1), np.int64)
+        known = np.ones(total.shape[1], bool)
         for name, surface in self.surfaces.items():
             known &= surface.times != MISSING
-            total += surface.times * self.uses[name].count
-        self.times[1:][known] = total[known]
+            each = np.array([self.uses[name].times(span) for span in self.kinds], np.int64)
+            total += surface.times * each[:, None]
+        self.times[:, 1:][:, known] = total[:, known]
 
     def totals(self, calls: Ints) -> dict[str, np.ndarray]:
         """Columns of `surface.COLUMNS` summed over a run, an operator, where `calls[c]` steps had count c."""
         return {
-            name: (calls[1:] @ np.maximum(surface.samples, 0)).astype(object) * self.uses[name].count
+            name: (calls[1:] @ np.maximum(surface.samples, 0)).astype(object) * self.calls(name)
             for name, surface in self.surfaces.items()
         }
 
@@ -116,15 +126,16 @@ class CostTables:
     software: Software
 
     @classmethod
-    def of(cls, machine: Machine, model: Model, placement: Placement, software: Software, precision: str) -> CostTables:
+    def of(cls, model: Model, placement: Placement, software: Software, precision: str) -> CostTables:
         """Empty tables; samples are simulated when a replay asks for them."""
+        phase, machine = placement.decode, placement.decode.machine
         scheduler, attention = software.scheduler, placement.attention
         most_tokens = max(scheduler.token_budget, scheduler.max_num_seqs)
         longest = placement.kv_blocks * scheduler.block_tokens
         return cls(
             attention,
-            UseTable(machine, token_uses(model, placement.tp, precision), most_tokens),
-            UseTable(machine, sequence_uses(model, placement.tp, precision), scheduler.max_num_seqs),
+            UseTable(phase, [*token_uses(model, placement.tp, precision), *placement.crossings], most_tokens),
+            UseTable(phase, sequence_uses(model, placement.tp, precision), scheduler.max_num_seqs),
             prefill_surface(machine, attention, scheduler.token_budget, longest),
             decode_surface(machine, attention, scheduler.max_num_seqs, longest),
             step_surface(machine, attention, most_tokens, scheduler.max_num_seqs, longest),
@@ -147,10 +158,10 @@ class CostTables:
     def core(self, rules: serve_types.Rules) -> serve_types.Costs:
         """The tables as the serving core reads them; `fill` writes into the same arrays."""
         overheads, layers = self.software.overheads, self.attention.count
-        size = len(self.tokens.times) - 1
+        size = self.tokens.times.shape[1] - 1
         return serve_types.Costs(
-            token_time=self.tokens.times,
-            seq_time=self.sequences.times,
+            token_time=self.tokens.times[0],
+            seq_time=self.sequences.times[0],
             prefill=_core_surface(self.prefill, skew=1),
             decode=_core_surface(self.decode),
             step=self.steps,

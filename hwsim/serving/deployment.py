@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -15,13 +16,15 @@ from hwsim.describe.system import System
 from hwsim.errors import bad
 from hwsim.operators.machine import Machine
 from hwsim.serving.costs import CostTables
-from hwsim.serving.plan import Placement, place
+from hwsim.serving.plan import Placement, Question, place
 
 Kind = TypeVar("Kind", bound=Description)
 
 ROOTS = ("system", "model", "plan", "software")
 PRECISIONS = ("bf16", "fp16", "fp8", "nvfp4", "int8", "int4")
 KV_DTYPES = ("bf16", "fp16", "fp8")
+DEGREES = ("tp", "pp", "dp", "ep")
+REGIONS = ("prefill_region", "decode_region")
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,6 @@ class Deployment:
     precision: str
     kv_dtype: str
     placement: Placement
-    machine: Machine
     costs: CostTables
     defaults: dict[str, str] = field(default_factory=dict)
     sets: tuple[str, ...] = ()
@@ -76,7 +78,7 @@ def compile(
     system, model, software : str or description
         Names ("h100-sxm-x8", "llama-3.1-70b", "vllm"), files, or loaded descriptions.
     plan : str or Plan
-        "tp=8", "tp=4,dp=2"; empty = one device a replica.
+        "tp=8", "tp=4,pp=2", "tp=4,dp=2"; empty = one device a replica.
     precision : {"bf16", "fp16", "fp8", "nvfp4", "int8", "int4"}
         Of the weights.
     kv_dtype : {"bf16", "fp16", "fp8"}, optional
@@ -112,27 +114,38 @@ def compile(
 
 def deploy(system: System, model: Model, software: Software, plan: Plan, precision: str, kv_dtype: str) -> Deployment:
     """A deployment of loaded descriptions; `compile` is the way in from names."""
-    placement = place(system, model, plan, software.scheduler, precision, kv_dtype)
     machine = Machine.of(system.accelerator, software, "in-model")
     if precision not in machine.tensor:
         raise bad("--precision", f"'{precision}' on {machine.accelerator}", "one of " + ", ".join(machine.tensor))
-    costs = CostTables.of(machine, model, placement, software, precision)
-    return Deployment(system, model, plan, software, precision, kv_dtype, placement, machine, costs)
+    placement = place(Question(system, model, plan, software, precision, kv_dtype, machine))
+    costs = CostTables.of(model, placement, software, precision)
+    return Deployment(system, model, plan, software, precision, kv_dtype, placement, costs)
 
 
 def parse_plan(text: str, sets: Iterable[str] = ()) -> Plan:
-    """A plan written "tp=8,dp=2", or the name of a plan file."""
+    """A plan written "tp=8,pp=2", or the name of a plan file."""
     if text and "=" not in text:
         return _loaded(text, Plan, list(sets))
     values: dict[str, Any] = {}
     for part in [*text.split(","), *sets] if text else list(sets):
-        name, _, count = part.strip().partition("=")
-        if name not in Plan.model_fields or name in ("source", "status", "id", "name", "doc") or not count.isdecimal():
-            raise bad("--plan", repr(part), "tp=COUNT, dp=COUNT, pp=COUNT or ep=COUNT, joined by commas", "e.g. tp=8")
-        if not 1 <= int(count) <= 1 << 20 or name in values:
-            raise bad("--plan", repr(part), f"each degree once, from 1 to {1 << 20}")
-        values[name] = int(count)
+        name, _, written = part.strip().partition("=")
+        if name in values:
+            raise bad("--plan", repr(part), "each degree once")
+        values[name] = _degree(name, written, part)
     return Plan(**values)
+
+
+def _degree(name: str, written: str, part: str) -> int | str:
+    """A count of devices, or a region "660x660" as the plan takes it."""
+    if name in REGIONS:
+        if not re.fullmatch(r"[1-9]\d{0,4}x[1-9]\d{0,4}", written):
+            raise bad("--plan", repr(part), "a region of cores, rows x columns", f"e.g. {name}=660x660")
+        return written
+    if name not in DEGREES or not written.isdecimal():
+        raise bad("--plan", repr(part), "tp=COUNT, dp=COUNT, pp=COUNT or ep=COUNT, joined by commas", "e.g. tp=8")
+    if not 1 <= int(written) <= 1 << 20:
+        raise bad("--plan", repr(part), f"a degree from 1 to {1 << 20}")
+    return int(written)
 
 
 def _loaded(what: str | Kind, cls: type[Kind], sets: list[str]) -> Kind:

@@ -8,11 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from hwsim.describe.model import Model
 from hwsim.operators.operator import SIXTEENTH_BYTES
 
 ACTIVATION_BYTES = 2
+
+# Where a step runs an operator: in every layer, once with the embedding, once with the head, where tokens go on to the
+# next stage.
+Part = Literal["layer", "embedding", "head", "crossing"]
+
+
+@dataclass(frozen=True)
+class Span:
+    """The part of a model that one stage runs.
+
+    Attributes
+    ----------
+    layers : int
+    embedding, head : bool
+        Whether it begins with the embedding, ends with the head.
+    crossing : str
+        Name of the operator that carries its tokens to the next stage; empty for the last one.
+    """
+
+    layers: int
+    embedding: bool = True
+    head: bool = True
+    crossing: str = ""
 
 
 @dataclass(frozen=True)
@@ -32,9 +56,11 @@ class Use:
     scale : int
         Value of `varies` per token (or per sequence).
     count : int
-        How often a step runs it.
+        How often a step runs it in its part: in ONE layer, or at all.
     dtype : str
         Precision of weights and arithmetic.
+    part : Part
+        Where.
     """
 
     name: str
@@ -44,6 +70,13 @@ class Use:
     count: int
     dtype: str
     scale: int = 1
+    part: Part = "layer"
+
+    def times(self, span: Span) -> int:
+        """How often a step runs it in a stage."""
+        crosses = span.crossing == self.name
+        inside = {"layer": span.layers, "embedding": span.embedding, "head": span.head, "crossing": crosses}
+        return self.count * inside[self.part]
 
 
 @dataclass(frozen=True)
@@ -78,19 +111,20 @@ def attention_shape(model: Model, tp: int, precision: str, kv_dtype: str) -> Att
 def token_uses(model: Model, tp: int, precision: str) -> Iterator[Use]:
     """Operators of the layers and the embedding whose cost depends on the number of tokens alone."""
     shape = attention_shape(model, tp, precision, "bf16")
-    hidden, layers, ffn = model.hidden, model.layers, model.ffn // tp
+    hidden, ffn = model.hidden, model.ffn // tp
     act = shape.dtype
     q_cols = shape.heads * model.head_dim
     kv_cols = shape.kv_heads * model.head_dim
 
     def gemm(name: str, n: int, k: int) -> Use:
-        return Use(name, "gemm", {"n": n, "k": k}, "m", layers, precision)
+        return Use(name, "gemm", {"n": n, "k": k}, "m", 1, precision)
 
-    def rows(name: str, kind: str, cols: int, count: int = layers) -> Use:
-        return Use(name, kind, {"cols": cols}, "rows", count, act)
+    def rows(name: str, kind: str, cols: int, count: int = 1, part: Part = "layer") -> Use:
+        return Use(name, kind, {"cols": cols}, "rows", count, act, part=part)
 
-    yield rows("embedding", "embed", hidden, count=1)
-    yield rows("norms", "norm", hidden, count=layers * model.norms + 1)
+    yield rows("embedding", "embed", hidden, part="embedding")
+    yield rows("norms", "norm", hidden, count=model.norms)
+    yield rows("final_norm", "norm", hidden, part="head")
     yield gemm("qkv", q_cols + 2 * kv_cols, hidden)
     if model.qk_norm:
         yield rows("qk_norm", "norm", q_cols + kv_cols)
@@ -103,28 +137,39 @@ def token_uses(model: Model, tp: int, precision: str) -> Iterator[Use]:
     if tp > 1:
         reduces = 1 if model.parallel_residual else 2
         size = hidden * ACTIVATION_BYTES
-        yield Use("all_reduce", "all_reduce", {"devices": tp}, "bytes", reduces * layers, act, scale=size)
+        yield Use("all_reduce", "all_reduce", {"devices": tp}, "bytes", reduces, act, scale=size)
 
 
 def sequence_uses(model: Model, tp: int, precision: str) -> Iterator[Use]:
     """Operators whose cost depends on the number of scheduled sequences alone: the head and the sampler."""
     act = "fp16" if precision == "fp16" else "bf16"
     vocab = -(-model.vocab // tp)
-    yield Use("head", "gemm", {"n": vocab, "k": model.hidden}, "m", 1, act)
+    yield Use("head", "gemm", {"n": vocab, "k": model.hidden}, "m", 1, act, part="head")
     if tp > 1:
         size = vocab * tp * ACTIVATION_BYTES
-        yield Use("gather_logits", "all_gather", {"devices": tp}, "bytes", 1, act, scale=size)
-    yield Use("sampler", "sample", {"cols": model.vocab}, "rows", 1, act)
+        yield Use("gather_logits", "all_gather", {"devices": tp}, "bytes", 1, act, scale=size, part="head")
+    yield Use("sampler", "sample", {"cols": model.vocab}, "rows", 1, act, part="head")
 
 
-def weight_bytes(model: Model, tp: int, precision: str) -> int:
+def crossing(model: Model, precision: str) -> Use:
+    """What goes from one stage to the next: the residual of every token, from each device to its peer."""
+    act = "fp16" if precision == "fp16" else "bf16"
+    size = model.hidden * ACTIVATION_BYTES
+    return Use("send", "send", {"devices": 2}, "bytes", 1, act, scale=size, part="crossing")
+
+
+def weight_bytes(model: Model, tp: int, precision: str, span: Span | None = None) -> int:
     """Bytes of weights that one device holds: matrices at `precision`, embedding, head and norms at 16 bits.
 
-    A device keeps 1/tp of every matrix, the KV projection of at least one head, and all norms.
+    A device keeps 1/tp of every matrix of its stage (the whole model without a span), the KV projection of at least one
+    head, and all norms. A stage with the head of a tied model, but not its embedding, keeps the shared matrix too.
     """
+    span = span or Span(model.layers)
     shape = attention_shape(model, tp, precision, "bf16")
     columns = (2 * shape.heads + 2 * shape.kv_heads) * model.head_dim
-    matrices = model.layers * (model.hidden * columns + model.ffn_params // tp)
-    norms = model.layers * model.norms + 1
-    wide = -(-model.embedding_params // tp) + norms * model.hidden
+    matrices = span.layers * (model.hidden * columns + model.ffn_params // tp)
+    norms = span.layers * model.norms + span.head
+    rows = (model.vocab + model.learned_positions) * span.embedding
+    rows += model.vocab * (span.head and not (model.tied and span.embedding))
+    wide = -(-rows * model.hidden // tp) + norms * model.hidden
     return matrices * SIXTEENTH_BYTES[precision] // 16 + wide * ACTIVATION_BYTES

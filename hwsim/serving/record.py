@@ -14,7 +14,7 @@ from hwsim import __version__
 from hwsim._core.bounds import BOUND_CLASSES
 from hwsim._core.serve_types import CHUNK_COLUMNS, REQUEST_COLUMNS, STEP_COLUMNS
 from hwsim.operators.surface import TIERS
-from hwsim.serving.deployment import Deployment
+from hwsim.serving.deployment import DEGREES, REGIONS, Deployment
 from hwsim.serving.energy import energy_pj
 from hwsim.serving.run import Run
 from hwsim.trace import TABLES, Writer
@@ -36,7 +36,7 @@ def provenance(deployment: Deployment, table: RequestTable, options: Mapping[str
         "system": deployment.system.resolved(),
         "model": deployment.model.resolved(),
         "software": deployment.software.resolved(),
-        "plan": {"tp": deployment.plan.tp, "dp": deployment.placement.replicas},
+        "plan": plan_of(deployment),
         "precision": deployment.precision,
         "kv_dtype": deployment.kv_dtype,
         "trace_name": table.name,
@@ -46,6 +46,12 @@ def provenance(deployment: Deployment, table: RequestTable, options: Mapping[str
         "options": dict(options),
         "defaults": dict(deployment.defaults),
     }
+
+
+def plan_of(deployment: Deployment) -> dict[str, Any]:
+    """The plan as `Plan` takes it, replicas counted, without what nobody asked for."""
+    asked = deployment.plan.model_dump(include={*DEGREES, *REGIONS}, exclude_none=True)
+    return asked | {"dp": deployment.placement.replicas}
 
 
 class Recorder:

@@ -5,7 +5,8 @@ import pytest
 from hwsim.describe import load
 from hwsim.errors import InputError
 from hwsim.serving.deployment import compile, parse_plan
-from hwsim.serving.layers import attention_shape, sequence_uses, token_uses, weight_bytes
+from hwsim.serving.layers import Span, attention_shape, sequence_uses, token_uses, weight_bytes
+from hwsim.serving.spread import split
 
 MODELS = ["llama-2-7b", "llama-3.1-8b", "llama-3.1-70b", "qwen3-32b", "mistral-7b-v0.1"]
 
@@ -30,7 +31,7 @@ def test_devices_together_hold_the_weights_and_the_norms_of_each(name, tp):
 def test_matrix_products_of_a_token_read_every_matrix_once(name, tp):
     model = load(name, "model")
     gemms = [use for use in token_uses(model, tp, "bf16") if use.kind == "gemm"]
-    read = sum(use.count * use.dims["n"] * use.dims["k"] for use in gemms)
+    read = sum(use.times(Span(model.layers)) * use.dims["n"] * use.dims["k"] for use in gemms)
     head = next(use for use in sequence_uses(model, tp, "bf16") if use.name == "head")
     read += head.dims["n"] * head.dims["k"]
     embedding = 0 if model.tied else model.vocab * model.hidden // tp
@@ -42,6 +43,35 @@ def test_kv_heads_are_replicated_where_there_are_fewer_than_devices():
     assert attention_shape(model, 8, "bf16", "bf16").kv_bytes_per_token == 2 * 80 * 1 * 128 * 2
     assert attention_shape(model, 16, "bf16", "bf16").kv_heads == 1
     assert attention_shape(model, 8, "bf16", "fp8").kv_bytes_per_token == 80 * 2 * 128
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("pp", [1, 2, 3, 7])
+def test_stages_together_hold_every_layer_once_and_the_model_s_weights(name, pp):
+    model = load(name, "model")
+    spans = split(model.layers, pp, "send")
+    assert sum(span.layers for span in spans) == model.layers
+    assert [span.embedding for span in spans] == [True] + [False] * (pp - 1)
+    assert [span.head for span in spans] == [False] * (pp - 1) + [True]
+    assert [span.crossing for span in spans] == ["send"] * (pp - 1) + [""]
+    held = sum(weight_bytes(model, 1, "bf16", span) for span in spans)
+    copy = model.vocab * model.hidden * 2 if model.tied and pp > 1 else 0
+    assert held == weight_bytes(model, 1, "bf16") + copy
+
+
+def test_layers_that_do_not_divide_go_to_the_stages_before_the_last():
+    assert [span.layers for span in split(80, 3, "send")] == [27, 27, 26]
+    assert [span.layers for span in split(34, 4, "send")] == [8, 9, 9, 8]
+    assert [span.layers for span in split(35, 4, "send")] == [9, 9, 9, 8]
+
+
+def test_a_plan_of_regions_is_read_and_refused_where_there_is_no_wafer():
+    plan = parse_plan("prefill_region=660x660,decode_region=360x420")
+    assert (plan.prefill_region, plan.decode_region) == ((660, 660), (360, 420))
+    with pytest.raises(InputError, match="rows x columns"):
+        parse_plan("decode_region=660")
+    with pytest.raises(InputError, match="h100-sxm is no wafer"):
+        compile("h100-sxm", "llama-3.1-8b", "decode_region=660x660")
 
 
 def test_fp8_weights_halve_the_matrices_and_leave_the_embedding():

@@ -68,7 +68,7 @@ def test_a_request_alone_takes_the_sum_of_its_steps(deployment):
     pads = list(run.deployment.software.scheduler.capture_sizes)
     padded = min(size for size in pads if size >= 100)
     prefill = int(costs.prefill.ask(np.array([[100, 100]]))[0, 0])
-    first = costs.tokens.times[padded] + costs.sequences.times[1] + 32 * prefill + gap
+    first = costs.tokens.times[0, padded] + costs.sequences.times[0, 1] + 32 * prefill + gap
     spent = run.requests["first_token_ps"][0] - run.requests["queued_ps"][0]
     assert spent == first
 
