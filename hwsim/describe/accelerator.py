@@ -90,8 +90,9 @@ class ScaleUp(Block):
 
     link: Annotated[Link, Reference("link")]
     count: Count = Field(description="links of ONE device")
-    topology: Literal["switch", "pcie", "torus"] = Field(
-        description="switch: any pair at full rate; pcie: through the host's root; torus: neighbours alone"
+    topology: Literal["switch", "pcie", "torus", "dragonfly"] = Field(
+        description="switch: any pair at full rate; pcie: through the host's root; torus: neighbours alone; "
+        "dragonfly: each chip of a node with each, and nodes with one another"
     )
     devices: Count = Field(description="devices of the largest system")
 

@@ -21,6 +21,7 @@ from hwsim.describe.block import Block
 CLASSES: Mapping[str, str] = {
     "gpu": "hwsim.describe.gpu",
     "systolic": "hwsim.describe.systolic",
+    "pipeline": "hwsim.describe.pipeline",
 }
 
 

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from hwsim.describe.accelerator import Accelerator
 from hwsim.describe.block import Description, Reference
-from hwsim.describe.quantity import Count
+from hwsim.describe.quantity import Count, Natural
 
 
 class System(Description):
@@ -19,19 +19,23 @@ class System(Description):
 
     accelerator: Annotated[Accelerator, Reference("accelerator")]
     count: Count = Field(description="accelerators")
+    spares: Natural = Field(0, description="accelerators among them that stand by and hold nothing")
+
+    @property
+    def active(self) -> int:
+        """Accelerators that hold the model."""
+        return self.count - self.spares
 
     @model_validator(mode="after")
     def _count_fits(self) -> System:
+        if self.spares >= self.count:
+            raise _refused(str(self.spares), f"fewer than the {self.count} accelerators", "", "spares")
         scale_up = self.accelerator.links.scale_up
         if self.count > scale_up.devices:
-            raise PydanticCustomError(
-                "hwsim",
-                "{expected}",
-                {
-                    "got": str(self.count),
-                    "expected": f"at most {scale_up.devices} accelerators",
-                    "cure": f"{scale_up.link.name or scale_up.link.id} of {self.accelerator.id} joins no more",
-                    "at": "count",
-                },
-            )
+            cure = f"{scale_up.link.name or scale_up.link.id} of {self.accelerator.id} joins no more"
+            raise _refused(str(self.count), f"at most {scale_up.devices} accelerators", cure, "count")
         return self
+
+
+def _refused(got: str, expected: str, cure: str, at: str) -> PydanticCustomError:
+    return PydanticCustomError("hwsim", "{expected}", {"got": got, "expected": expected, "cure": cure, "at": at})

@@ -30,6 +30,7 @@ KILO = 1000  # clocks are rounded down to whole kHz, which keeps picoseconds of 
 MACHINES: Mapping[str, str] = {
     "gpu": "hwsim.operators.mapper.gpu.machine",
     "systolic": "hwsim.operators.mapper.systolic.machine",
+    "pipeline": "hwsim.operators.mapper.pipeline.machine",
 }
 
 
@@ -164,6 +165,10 @@ class Machine:
     def prefill_keys(self) -> int:
         """Keys of a tile of prefill attention: its time is a staircase of them."""
         raise NotImplementedError
+
+    def multiplied(self, dtype: str) -> str:
+        """The type that operands stored as `dtype` are multiplied in."""
+        return dtype
 
     @classmethod
     def cache(cls, chip: Any) -> int:

@@ -27,6 +27,7 @@ BEST = 3  # candidates simulated of each case
 # copies are counted by) or ALONE (a protocol times it without copies).
 GPU = "hwsim.operators.mapper.gpu"
 SYSTOLIC = "hwsim.operators.mapper.systolic"
+PIPELINE = "hwsim.operators.mapper.pipeline"
 ATTENTION = ("attention_prefill", "attention_decode", "attention_mixed")
 ELEMENTWISE = ("norm", "activation", "softmax", "rope", "embed", "sample")
 COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all")
@@ -39,6 +40,10 @@ MAPPERS: dict[tuple[str, str], str] = {
     ("systolic", "gemm"): f"{SYSTOLIC}.gemm",
     **{("systolic", kind): f"{SYSTOLIC}.elementwise:{kind}" for kind in ELEMENTWISE},
     **{("systolic", kind): f"{SYSTOLIC}.attention:{kind}" for kind in ATTENTION},
+    ("pipeline", "gemm"): f"{PIPELINE}.gemm",
+    **{("pipeline", kind): f"{PIPELINE}.elementwise:{kind}" for kind in ELEMENTWISE},
+    **{("pipeline", kind): f"{PIPELINE}.attention:{kind}" for kind in ATTENTION},
+    **{("pipeline", kind): f"{PIPELINE}.collective:{kind}" for kind in COLLECTIVES},
     **{
         (class_, kind): f"hwsim.operators.mapper.collective:{kind}"
         for class_ in ("gpu", "systolic")
@@ -161,7 +166,7 @@ def _run(
     for group in mapper.programs(machine, dims, dtype, chosen):
         runs.add(group)
     copies = _copies(machine, mapper, dims, dtype)
-    load = limited(machine, load_of(machine, dtype, runs), copies[chosen.case])
+    load = limited(machine, load_of(machine, machine.multiplied(dtype), runs), copies[chosen.case])
     order = np.lexsort((load.time, chosen.case))
     case = chosen.case[order]
     taken = order[np.r_[True, case[1:] != case[:-1]]]

@@ -42,7 +42,7 @@ WRONG = {
     "extends: tpu-v6e\ntiers: {l2: {capacity: 50 MiB, source: a, status: assumed}}\n": "unknown field 'l2'",
     "extends: h100-sxm\nunits: {tensor: {rows: 128}}\n": "unknown field 'rows'",
     "extends: tpu-v6e\nunits: {tensor: {rows: 128 B}}\n": "units.tensor.rows: got '128 B', expected a whole number",
-    "extends: tpu-v6e\nclass: sistolic\n": "class: got 'sistolic', expected one of gpu, systolic; did you mean",
+    "extends: tpu-v6e\nclass: sistolic\n": "class: got 'sistolic', expected one of gpu, systolic, ",
     "extends: tpu-v6e\ngeneration: hopper\n": "generation.class: got",
     "extends: tpu-v6e\nclass: null\n": "class: got nothing, expected one of gpu, systolic",
 }

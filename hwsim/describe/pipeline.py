@@ -1,0 +1,71 @@
+"""Class pipeline: statically scheduled chips that stream operands out of their SRAM past the units (Groq LPU)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from hwsim.describe import accelerator, generation, software
+from hwsim.describe.block import Reference
+from hwsim.describe.quantity import BytesPerCycle, Count, Cycles, Dtype, Ratio
+
+
+class Tensor(accelerator.Tensor):
+    """Planes of multipliers whose weights are installed out of the streams; a unit is a chip with all its planes."""
+
+    planes: Count = Field(description="planes of ONE chip that each keep weights of one byte; two make one of 16 bits")
+    rows: Count = Field(description="rows of a plane: the weights' inner dimension")
+    cols: Count = Field(description="columns of a plane")
+    streams: BytesPerCycle = Field(description="bytes per cycle that all streams of ONE chip carry past its units")
+
+
+class Units(accelerator.Units):
+    """Arithmetic of the device; every vector unit takes one operation a cycle, a conversion of a weight is one."""
+
+    tensor: Tensor
+
+
+class ScaleUp(accelerator.ScaleUp):
+    """Links to the other chips: one to each chip of the node, the others to other nodes."""
+
+    node: Count = Field(description="chips of a node, each with a link to each other")
+    between: Count = Field(description="links of ONE chip to other nodes")
+
+
+class Links(accelerator.Links):
+    """Ways out of the device."""
+
+    scale_up: ScaleUp
+
+
+class Timing(generation.Timing):
+    """Fixed times of an operator."""
+
+    fill: Cycles = Field(description="from the first read of an operator to its first result: way through the slices")
+
+
+class Generation(generation.Generation):
+    """Shared numbers of the chips of one generation."""
+
+    class_: Literal["pipeline"] = Field(alias="class", description="class of the accelerators")
+    timing: Timing
+
+
+class Accelerator(accelerator.Accelerator):
+    """One statically scheduled chip; its `sram` holds the model, `sram.port` is what all its banks give."""
+
+    class_: Literal["pipeline"] = Field(alias="class", description="which mapper writes its programs")
+    generation: Annotated[Generation, Reference("generation")]
+    units: Units
+    links: Links
+
+
+class Kernels(software.Kernels):
+    """What a compiler's schedule does on the chips of one generation."""
+
+    class_: Literal["pipeline"] = Field(alias="class", description="class of the accelerators")
+    efficiency: Ratio = Field(description="share of the cycles in which a schedule keeps streams and units busy")
+    convert: dict[Dtype, Dtype] = Field(
+        {}, description="types that weights are stored in -> type the vector units convert them to on their way"
+    )

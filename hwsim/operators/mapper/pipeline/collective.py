@@ -1,0 +1,93 @@
+"""Collectives over links whose arrivals the schedule knows: no handshake, no launch, a hop and the bytes of a link.
+
+Chips of a node have a link to each other, so every chip sends its parts to all at once. Larger groups go on between
+nodes: a chip holds its share of what its node has and exchanges parts of that with its peers in the other nodes. The
+phases of a group, each one hop and the bytes that its busiest link carries:
+
+    all_reduce       reduce in the node, reduce between nodes, gather between nodes, gather in the node
+    reduce_scatter   the first two; all_gather the last two
+    all_to_all       parts between nodes to the peer, then in the node
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from hwsim.operators.candidates import Candidates, Programs, rates_of
+from hwsim.operators.mapper.pipeline.gemm import up
+from hwsim.operators.mapper.pipeline.machine import Machine
+from hwsim.operators.program import Template, TemplateBuilder
+
+Ints = np.ndarray
+PHASES: Mapping[str, tuple[str, ...]] = {
+    "all_reduce": ("inside", "between", "between", "inside"),
+    "reduce_scatter": ("inside", "between"),
+    "all_gather": ("between", "inside"),
+    "all_to_all": ("between", "inside"),
+}
+
+
+@cache
+def template(phases: tuple[str, ...]) -> Template:
+    """Phases one after the other; one that a group does not need has no bytes and takes no time."""
+    b = TemplateBuilder("pipeline-collective-" + "-".join(phases))
+    link, hop = b.resource("link", bound="link"), b.cell("hop")
+    slots = {name: b.slot(name) for name in ("inside", "between")}
+    q = b.queue("chip")
+    for phase in phases:
+        q.run(link, slots[phase], delay=hop, sync=True, unit="B")
+    return b.build()
+
+
+@dataclass(frozen=True)
+class Mapper:
+    """Mapper of one kind of collective; its dimensions are `devices` and `bytes`."""
+
+    kind: str
+
+    def refuse(self, machine: Machine, dims: Mapping[str, Ints], dtype: str) -> list[str | None]:
+        """Groups larger than the accelerator's largest system."""
+        largest = machine.chip.links.scale_up.devices
+        text = f"{{}} devices, but a system of {machine.accelerator} has at most {largest}"
+        return [text.format(count) if count > largest else None for count in dims["devices"]]
+
+    def propose(self, machine: Machine, dims: Mapping[str, Ints], dtype: str) -> Candidates:
+        """One candidate a case: the schedule is fixed."""
+        case = np.arange(len(dims["devices"]))
+        return Candidates(case, np.zeros_like(case), {})
+
+    def programs(self, machine: Machine, dims: Mapping[str, Ints], dtype: str, chosen: Candidates) -> list[Programs]:
+        """Programs of the cases; bytes are those that ONE link carries."""
+        t = template(PHASES[self.kind])
+        inside, between = self.carried(machine, dims["devices"][chosen.case], dims["bytes"][chosen.case])
+        values = np.zeros((len(chosen.case), t.size("slots")), np.int64)
+        values[:, t.slots["inside"].index], values[:, t.slots["between"].index] = inside, between
+        peers = np.minimum(dims["devices"][chosen.case], machine.node) - 1
+        phases = PHASES[self.kind]
+        sent = inside * peers * phases.count("inside") + between * machine.between * phases.count("between")
+        cells = np.full((len(values), 1), machine.hop)
+        return [Programs(t, chosen.case, values, rates_of(t, {"link": (machine.link, 0)}), cells, bytes={"link": sent})]
+
+    def carried(self, machine: Machine, devices: Ints, size: Ints) -> tuple[Ints, Ints]:
+        """Bytes of the busiest link in a phase inside a node and in one between nodes; 0 where there is none."""
+        local = np.minimum(devices, machine.node)
+        nodes = up(devices, machine.node)
+        # All-to-all hands on in the node what came for the node's other chips from every node.
+        inside = up(size, devices) * nodes if self.kind == "all_to_all" else up(size, local)
+        share = size if self.kind == "all_to_all" else up(size, local)
+        parts = up(up(share, nodes) * (nodes - 1), machine.between)
+        return inside * (local > 1), parts * (nodes > 1)
+
+    def describe(self, chosen: Candidates, row: int) -> str:
+        """A candidate in words."""
+        return "scheduled exchange"
+
+
+# Named by hwsim.operators.simulate, one for each kind.
+all_reduce, all_gather, reduce_scatter, all_to_all = (
+    Mapper(kind) for kind in ("all_reduce", "all_gather", "reduce_scatter", "all_to_all")
+)
