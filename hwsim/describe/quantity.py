@@ -19,9 +19,10 @@ SOURCE_SCHEMA: dict[str, Any] = {
 }
 
 
-def refuse(got: object, expected: str, cure: str = "") -> PydanticCustomError:
-    """The error `faults.py` turns into a Fault; the three texts travel in its context."""
-    return PydanticCustomError("hwsim", "{expected}", {"got": str(got), "expected": expected, "cure": cure})
+def refuse(got: object, expected: str, cure: str = "", at: str = "") -> PydanticCustomError:
+    """The error `faults.py` turns into a Fault; the texts travel in its context, `at` names a field inside a block."""
+    context = {"got": str(got), "expected": expected, "cure": cure} | ({"at": at} if at else {})
+    return PydanticCustomError("hwsim", "{expected}", context)
 
 
 class Number:

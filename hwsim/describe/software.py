@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic_core import core_schema
 
 from hwsim.describe.block import Block, Description, Reference
@@ -107,7 +107,23 @@ class Software(Description):
     kind: ClassVar[str] = "software"
 
     version: str = Field("", description="the version it follows")
+    generations: list[str] | None = Field(None, description="those it has kernels for; unset: all that `kernels` names")
     kernels: dict[str, Kernels] = Field(description="by chip generation")
     collectives: Annotated[Collectives, Reference("collectives")]
     scheduler: Scheduler
     overheads: Overheads
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_its_generations_alone(cls, value: Any) -> Any:
+        """Drops inherited kernels for generations that the stack does not list."""
+        if not isinstance(value, dict):
+            return value
+        named, kernels = value.get("generations"), value.get("kernels")
+        if not isinstance(named, list) or not isinstance(kernels, dict):
+            return value
+        for name in named:
+            if name not in kernels:
+                known = "a generation that `kernels` names: " + ", ".join(map(str, kernels))
+                raise refuse(repr(name), known, at="generations")
+        return {**value, "kernels": {name: block for name, block in kernels.items() if name in named}}
