@@ -9,14 +9,13 @@ import numpy as np
 
 from hwsim import memo
 from hwsim._core import serve_types
-from hwsim.describe.model import Model
 from hwsim.describe.software import Software
 from hwsim.operators.compose import SAMPLE, StepSurface
 from hwsim.operators.machine import Machine
 from hwsim.operators.mapper.gpu import machine as gpu
 from hwsim.operators.simulate import simulate
 from hwsim.operators.surface import COLUMNS, MISSING, Ints, Surface, grid, sample_rows, stairs
-from hwsim.serving.layers import AttentionShape, Use, sequence_uses, token_uses
+from hwsim.serving.layers import AttentionShape, Use
 from hwsim.serving.plan import Phase, Placement
 from hwsim.units import ps_ceil
 
@@ -126,7 +125,7 @@ class CostTables:
     software: Software
 
     @classmethod
-    def of(cls, model: Model, placement: Placement, software: Software, precision: str) -> CostTables:
+    def of(cls, placement: Placement, software: Software) -> CostTables:
         """Empty tables; samples are simulated when a replay asks for them."""
         phase, machine = placement.decode, placement.decode.machine
         scheduler, attention = software.scheduler, placement.attention
@@ -134,8 +133,8 @@ class CostTables:
         longest = placement.kv_blocks * scheduler.block_tokens
         return cls(
             attention,
-            UseTable(phase, [*token_uses(model, placement.tp, precision), *placement.crossings], most_tokens),
-            UseTable(phase, sequence_uses(model, placement.tp, precision), scheduler.max_num_seqs),
+            UseTable(phase, placement.tokens, most_tokens),
+            UseTable(phase, placement.sequences, scheduler.max_num_seqs),
             prefill_surface(machine, attention, scheduler.token_budget, longest),
             decode_surface(machine, attention, scheduler.max_num_seqs, longest),
             step_surface(machine, attention, most_tokens, scheduler.max_num_seqs, longest),

@@ -118,7 +118,7 @@ def deploy(system: System, model: Model, software: Software, plan: Plan, precisi
     if precision not in machine.tensor:
         raise bad("--precision", f"'{precision}' on {machine.accelerator}", "one of " + ", ".join(machine.tensor))
     placement = place(Question(system, model, plan, software, precision, kv_dtype, machine))
-    costs = CostTables.of(model, placement, software, precision)
+    costs = CostTables.of(placement, software)
     return Deployment(system, model, plan, software, precision, kv_dtype, placement, costs)
 
 

@@ -8,14 +8,16 @@ energy and that of operations come from the simulated operators: they are those 
 from __future__ import annotations
 
 from fractions import Fraction
+from math import ceil
 from typing import Any
 
 from hwsim.describe.accelerator import Accelerator
+from hwsim.serving.layers import Devices
 from hwsim.units import pj_ceil
 
 
 def energy_pj(
-    accelerator: Accelerator, operators: list[dict[str, Any]], devices: int, tp: int, makespan_ps: int
+    accelerator: Accelerator, operators: list[dict[str, Any]], devices: int, tp: Devices, makespan_ps: int
 ) -> dict[str, int]:
     """Picojoules of all devices by part.
 
@@ -24,8 +26,8 @@ def energy_pj(
     accelerator : Accelerator
     operators : list of dict
         Rows of `Account.operators`: sums over the run for one device of a replica.
-    devices, tp : int
-        Devices of the system, of a replica.
+    devices, tp : int or Fraction
+        Devices of the system, those that share each matrix.
     makespan_ps : int
         How long the system was on.
 
@@ -40,8 +42,8 @@ def energy_pj(
     moved = sum((energy * sum(row[f"{tier}_bytes"] for row in operators) for tier, energy in each.items()), Fraction(0))
     parts = {
         "static": pj_ceil(power.static * makespan_ps / 10**12 * devices),
-        "active": sum(row["active_pj"] for row in operators) * tp,
+        "active": ceil(sum(row["active_pj"] for row in operators) * tp),
         "bytes": pj_ceil(moved * tp),
     }
-    dynamic = sum(row["energy_pj"] for row in operators) * tp
+    dynamic = ceil(sum(row["energy_pj"] for row in operators) * tp)
     return parts | {"flops": max(0, dynamic - parts["bytes"])}

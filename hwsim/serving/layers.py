@@ -1,4 +1,4 @@
-"""A model's step as operators: what one device of a tensor-parallel group runs for a batch of tokens.
+"""A model's step as operators: what one device of those that share its matrices runs for a batch of tokens.
 
 Operators that depend on the number of tokens alone (projections, norms, all-reduces) or of sequences alone (the head
 and the sampler) are listed here as `Use`s; attention depends on each sequence and is described by `AttentionShape`.
@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
 from typing import Literal
 
 from hwsim.describe.model import Model
 from hwsim.operators.operator import SIXTEENTH_BYTES
 
 ACTIVATION_BYTES = 2
+
+# Devices that share each matrix: a fraction where a device at the border of two layers works for both. The fullest
+# device counts: whole heads, whole columns.
+Devices = int | Fraction
 
 # Where a step runs an operator: in every layer, once with the embedding, once with the head, where tokens go on to the
 # next stage.
@@ -96,22 +102,35 @@ class AttentionShape:
         return 2 * self.count * self.kv_heads * self.head_dim * SIXTEENTH_BYTES[self.kv_dtype] // 16
 
 
-def attention_shape(model: Model, tp: int, precision: str, kv_dtype: str) -> AttentionShape:
-    """Heads a device holds: KV heads are replicated where there are fewer than devices."""
+def share(amount: int, tp: Devices) -> int:
+    """What the fullest of the devices has of an amount."""
+    return int(-(-amount // tp))
+
+
+def attention_shape(model: Model, tp: Devices, precision: str, kv_dtype: str, wide: str = "bf16") -> AttentionShape:
+    """Heads a device holds: it has all KV heads that its query heads ask, so some are on several devices.
+
+    Parameters
+    ----------
+    wide : str
+        Type of 16 bits that activations have.
+    """
+    own, group = share(model.heads, tp), model.heads // model.kv_heads
+    ends = ((first, min(first + own, model.heads) - 1) for first in range(0, model.heads, own))
     return AttentionShape(
-        heads=model.heads // tp,
-        kv_heads=max(1, model.kv_heads // tp),
+        heads=own,
+        kv_heads=max(last // group - first // group + 1 for first, last in ends),
         head_dim=model.head_dim,
         count=model.layers,
-        dtype="fp16" if precision == "fp16" else "bf16",
+        dtype="fp16" if precision == "fp16" else wide,
         kv_dtype=kv_dtype,
     )
 
 
-def token_uses(model: Model, tp: int, precision: str) -> Iterator[Use]:
+def token_uses(model: Model, tp: Devices, precision: str, wide: str = "bf16") -> Iterator[Use]:
     """Operators of the layers and the embedding whose cost depends on the number of tokens alone."""
-    shape = attention_shape(model, tp, precision, "bf16")
-    hidden, ffn = model.hidden, model.ffn // tp
+    shape = attention_shape(model, tp, precision, wide, wide)
+    hidden, ffn = model.hidden, share(model.ffn, tp)
     act = shape.dtype
     q_cols = shape.heads * model.head_dim
     kv_cols = shape.kv_heads * model.head_dim
@@ -137,28 +156,28 @@ def token_uses(model: Model, tp: int, precision: str) -> Iterator[Use]:
     if tp > 1:
         reduces = 1 if model.parallel_residual else 2
         size = hidden * ACTIVATION_BYTES
-        yield Use("all_reduce", "all_reduce", {"devices": tp}, "bytes", reduces, act, scale=size)
+        yield Use("all_reduce", "all_reduce", {"devices": ceil(tp)}, "bytes", reduces, act, scale=size)
 
 
-def sequence_uses(model: Model, tp: int, precision: str) -> Iterator[Use]:
+def sequence_uses(model: Model, tp: Devices, precision: str, wide: str = "bf16") -> Iterator[Use]:
     """Operators whose cost depends on the number of scheduled sequences alone: the head and the sampler."""
-    act = "fp16" if precision == "fp16" else "bf16"
-    vocab = -(-model.vocab // tp)
+    act = "fp16" if precision == "fp16" else wide
+    vocab, devices = share(model.vocab, tp), ceil(tp)
     yield Use("head", "gemm", {"n": vocab, "k": model.hidden}, "m", 1, act, part="head")
     if tp > 1:
-        size = vocab * tp * ACTIVATION_BYTES
-        yield Use("gather_logits", "all_gather", {"devices": tp}, "bytes", 1, act, scale=size, part="head")
+        size = vocab * devices * ACTIVATION_BYTES
+        yield Use("gather_logits", "all_gather", {"devices": devices}, "bytes", 1, act, scale=size, part="head")
     yield Use("sampler", "sample", {"cols": model.vocab}, "rows", 1, act, part="head")
 
 
-def crossing(model: Model, precision: str) -> Use:
+def crossing(model: Model, precision: str, wide: str = "bf16") -> Use:
     """What goes from one stage to the next: the residual of every token, from each device to its peer."""
-    act = "fp16" if precision == "fp16" else "bf16"
+    act = "fp16" if precision == "fp16" else wide
     size = model.hidden * ACTIVATION_BYTES
     return Use("send", "send", {"devices": 2}, "bytes", 1, act, scale=size, part="crossing")
 
 
-def weight_bytes(model: Model, tp: int, precision: str, span: Span | None = None) -> int:
+def weight_bytes(model: Model, tp: Devices, precision: str, span: Span | None = None) -> int:
     """Bytes of weights that one device holds: matrices at `precision`, embedding, head and norms at 16 bits.
 
     A device keeps 1/tp of every matrix of its stage (the whole model without a span), the KV projection of at least one
@@ -167,9 +186,9 @@ def weight_bytes(model: Model, tp: int, precision: str, span: Span | None = None
     span = span or Span(model.layers)
     shape = attention_shape(model, tp, precision, "bf16")
     columns = (2 * shape.heads + 2 * shape.kv_heads) * model.head_dim
-    matrices = span.layers * (model.hidden * columns + model.ffn_params // tp)
+    matrices = span.layers * (model.hidden * columns + share(model.ffn_params, tp))
     norms = span.layers * model.norms + span.head
     rows = (model.vocab + model.learned_positions) * span.embedding
     rows += model.vocab * (span.head and not (model.tied and span.embedding))
-    wide = -(-rows * model.hidden // tp) + norms * model.hidden
+    wide = share(rows * model.hidden, tp) + norms * model.hidden
     return matrices * SIXTEENTH_BYTES[precision] // 16 + wide * ACTIVATION_BYTES

@@ -15,7 +15,7 @@ from hwsim.describe.plan import Plan
 from hwsim.describe.software import Software
 from hwsim.describe.system import System
 from hwsim.operators.machine import Machine
-from hwsim.serving.layers import AttentionShape, Span, Use
+from hwsim.serving.layers import AttentionShape, Devices, Span, Use
 
 # Class of accelerators -> "module:function", Question -> Placement. A new class is a line here.
 PLACERS: Mapping[str, str] = {
@@ -64,29 +64,31 @@ class Placement:
 
     Attributes
     ----------
-    tp : int
-        Devices that share each matrix of a stage.
+    tp : int or Fraction
+        Devices that share each matrix of a layer.
     devices, replicas : int
         Devices of a replica, all stages; replicas of the system.
     attention : AttentionShape
         Of a layer on one device; its count is the layers of all stages.
     decode, prefill : Phase
         The same object where both run alike.
-    crossings : tuple of Use
-        Operators that carry tokens from stage to stage; a span names the one it ends with.
+    tokens, sequences : tuple of Use
+        Operators whose cost depends on the number of tokens, of scheduled sequences; those that carry tokens from stage
+        to stage are among them, a span names the one it ends with.
     weight_bytes, kv_bytes : int
         What a device keeps of the weights, the fullest one, and has for the KV cache, the one with the fewest blocks.
     kv_blocks : int
         Blocks of a replica (each device holds its layers' and heads' part of every block): the least of its stages.
     """
 
-    tp: int
+    tp: Devices
     devices: int
     replicas: int
     attention: AttentionShape
     decode: Phase
     prefill: Phase
-    crossings: tuple[Use, ...]
+    tokens: tuple[Use, ...]
+    sequences: tuple[Use, ...]
     weight_bytes: int
     kv_bytes: int
     kv_blocks: int

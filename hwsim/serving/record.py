@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from fractions import Fraction
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ def operator_columns(run: Run) -> dict[str, Any]:
         "kind": [row["kind"] for row in rows],
         "calls": np.array([row["calls"] for row in rows], np.int64),
         "time_ps": np.array([row["time_ps"] for row in rows], np.int64),
-        "energy_pj": np.array([row["energy_pj"] * tp for row in rows], np.int64),
+        "energy_pj": np.array([ceil(row["energy_pj"] * tp) for row in rows], np.int64),
         "flops": np.array([min(row["flops"], 2**63 - 1) for row in rows], np.int64),
         "bytes": np.array([row[f"{home}_bytes"] or row["link_bytes"] for row in rows], np.int64),
         "samples": np.array([row["samples"] for row in rows], np.int64),

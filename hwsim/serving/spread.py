@@ -15,7 +15,7 @@ from hwsim.describe.plan import Plan
 from hwsim.describe.software import Scheduler
 from hwsim.describe.system import System
 from hwsim.errors import Fault, InputError, bad
-from hwsim.serving.layers import Span, attention_shape, crossing, weight_bytes
+from hwsim.serving.layers import Span, attention_shape, crossing, sequence_uses, token_uses, weight_bytes
 from hwsim.serving.plan import Phase, Placement, Question
 
 
@@ -24,6 +24,7 @@ def place(question: Question) -> Placement:
     system, model, plan, scheduler = question.system, question.model, question.plan, question.software.scheduler
     _check_divides(system, model, plan)
     carry = crossing(model, question.precision)
+    crossings = (carry,) if plan.pp > 1 else ()
     spans = split(model.layers, plan.pp, carry.name)
     shares = [_share(question, plan, span) for span in spans]
     if min(share.blocks for share in shares) < 2:  # one block is the null block
@@ -37,7 +38,8 @@ def place(question: Question) -> Placement:
         attention=attention_shape(model, plan.tp, question.precision, question.kv_dtype),
         decode=phase,
         prefill=phase,
-        crossings=(carry,) if plan.pp > 1 else (),
+        tokens=(*token_uses(model, plan.tp, question.precision), *crossings),
+        sequences=tuple(sequence_uses(model, plan.tp, question.precision)),
         weight_bytes=max(share.weights for share in shares),
         kv_bytes=least.room(system, scheduler),
         kv_blocks=least.blocks,
