@@ -21,7 +21,7 @@ from hwsim._core.dram_queue cimport bit_of, enqueue, waits_to_write
 from hwsim._core.dram_row_slot cimport row_slot
 from hwsim._core.dram_rows cimport (ACT, ALL_BANK, BANKS, CLASSES, NO_REFRESH, NOTES, PER_BANK, PRE, QUEUE, RD, REF, REFPB, UNITS, WINDOW, WINDOWS,
                                     CommandRow, NoteRow, SettingsRow, WindowRow)
-from hwsim._core.dram_skip cimport PLACES, Kept, Skip, try_skip
+from hwsim._core.dram_skip cimport BUCKETS, LOOK_WORDS, LOOKS, Kept, Skip, forget, try_skip
 from hwsim._core.dram_state cimport FAR_TICK, WRITES, Counts, Ports, State, Unit
 from hwsim._core.dram_timing cimport all_ready, later, sooner
 
@@ -310,12 +310,16 @@ cdef class Channel:
         cdef const uint64_t[:, ::1] decode = self.decode
         cdef int64_t[::1] words
         cdef char[::1] kept
+        cdef int32_t[::1] heads
         skip.period, skip.looked, skip.skipped = period, self.n_accepted, 0
-        skip.n_words = 64 + 2 * BANKS + CLASSES * self.s.n_nodes + WINDOWS * UNITS * WINDOW
-        skip.n_words += 8 * self.s.n_units * self.s.n_unit_banks + 3 * (self.s.set.reads + self.s.set.writes)
-        words = np.empty((PLACES + 1) * skip.n_words if period else 1, np.int64)
-        kept = np.zeros(PLACES * sizeof(Kept) if period else 1, np.int8)
-        skip.words, skip.kept = &words[0], <Kept*>&kept[0]
+        skip.state_words = 64 + 2 * BANKS + CLASSES * self.s.n_nodes + WINDOWS * UNITS * WINDOW
+        skip.state_words += 8 * self.s.n_units * self.s.n_unit_banks + 3 * (self.s.set.reads + self.s.set.writes)
+        skip.room = LOOKS * LOOK_WORDS + skip.state_words
+        words = np.empty(skip.room if period else 1, np.int64)
+        kept = np.empty(LOOKS * sizeof(Kept) if period else 1, np.int8)
+        heads = np.empty(BUCKETS, np.int32)
+        skip.words, skip.kept, skip.heads = &words[0], <Kept*>&kept[0], &heads[0]
+        forget(&skip)
         io.address, io.decode, io.first, io.end = NULL, &decode[0, 0], self.n_accepted, self.n_accepted + count
         io.base, io.stride, io.start, io.interval = base, stride, start, interval
         io.kind, io.last, io.log_room, io.n_log = is_write, -1, 0, 0
@@ -337,7 +341,7 @@ cdef class Channel:
         cdef int64_t open_ticks = counts.open_ticks
         for b in range(self.s.n_units * self.s.n_unit_banks):
             if self.s.banks[b].row >= 0:
-                open_ticks += self.s.now - self.s.banks[b].opened
+                open_ticks += self.s.now
         found = {name: counts.commands[i] for i, name in enumerate(dram_tables.COMMAND_NAMES)}
         return found | {"merged": counts.merged, "forwarded": counts.forwarded, "hits": counts.hits,
                         "open_ticks": open_ticks}

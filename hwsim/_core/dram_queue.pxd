@@ -163,7 +163,8 @@ cdef inline void open_row(State* s, int kind, int b) noexcept nogil:
     cdef int32_t e = bank.head[kind]
     s.active_seq[b], bank.arrive, bank.row = s.entries[e].seq, s.entries[e].arrive, s.entries[e].row
     bank.active = kind
-    bank.opened = bank.used = s.now
+    bank.used = s.now
+    s.counts.open_ticks -= s.now
     unit.open |= bit
     unit.active[kind] |= bit
     unlink(s, kind, b, e)
@@ -176,7 +177,7 @@ cdef inline void close_row(State* s, int b) noexcept nogil:
     cdef Bank* bank = &s.banks[b]
     cdef int kind
     s.units[b >> s.unit_shift].open &= ~bit_of(s, b)
-    s.counts.open_ticks += s.now - bank.opened
+    s.counts.open_ticks += s.now
     bank.row = -1
     for kind in range(2):
         if bank.head[kind] >= 0:

@@ -1,41 +1,62 @@
 """Long streams: when the whole state of a channel repeats, whole periods are added instead of run.
 
 Design: a state is written down relative to the tick, to the next request and to its row, and is compared word by word
-with the one written down when the stream stood at the same place of a row of all banks. Equal states have equal futures,
+with those written down at earlier looks (a hash finds the candidates). Equal states have equal futures,
 because nothing but the row distinguishes two such places (the caller makes sure that rows are whole address bits of
 their own) and because ticks that have passed no longer matter: they are written down as 0. Lower bounds of wake-ups are
 left out: they decide no tick.
 """
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcmp
 
 from hwsim._core.dram_rows cimport CLASSES, TIMEOUT_ROWS
 from hwsim._core.dram_state cimport FAR_TICK, Bank, Counts, Entry, Ports, State
 from hwsim._core.dram_timing cimport later
 
+cdef extern from *:
+    """
+    #define SHUT ((int64_t)1 << 40)
+    """
+    int64_t SHUT            # row of a closed bank, end of a list: no row, no request
+
 cdef enum:
-    PLACES = 2048           # states that are kept, by place
-    SHUT = 1 << 40          # row of a closed bank
+    LOOKS = 2048            # most states that are kept
+    BUCKETS = 4096          # by hash
+    LOOK_WORDS = 1024       # of room for each of them, on average
 
 cdef struct Kept:           # a state written down
-    int64_t n_words         # 0: none yet
-    int64_t looks           # at this place
+    uint64_t hash
+    int64_t at, n_words     # its place in `words`
     int64_t seq, now, issued
+    int32_t next            # another one of the same bucket, -1 none
     Counts counts
 
 cdef struct Skip:
     int64_t period          # bytes of a row of all banks; 0: never skip
-    int64_t n_words         # room of a state
+    int64_t state_words     # most words of a state
+    int64_t room, used      # words
+    int64_t n_kept
     int64_t looked          # request at the last look
     int64_t skipped         # requests added, not run
-    Kept* kept              # [PLACES]
-    int64_t* words          # [PLACES + 1, n_words], the last is scratch
+    int32_t* heads          # [BUCKETS]
+    Kept* kept              # [LOOKS]
+    int64_t* words          # [room]
 
 
 cdef inline int64_t ahead(int64_t tick, int64_t now) noexcept nogil:
     """Ticks to come, 0 when passed."""
     return later(tick - now, 0)
+
+
+cdef inline uint64_t hash_of(const int64_t* word, int64_t n) noexcept nogil:
+    """Finds candidates; whether they are the same their words say."""
+    cdef uint64_t hash = 0
+    cdef int64_t i
+    for i in range(n):
+        hash = (hash ^ <uint64_t>word[i]) * <uint64_t>0x9E3779B97F4A7C15
+        hash ^= hash >> 29
+    return hash
 
 
 cdef inline int64_t write_bank(State* s, int b, int64_t seq, int64_t row, int64_t* word) noexcept nogil:
@@ -47,8 +68,8 @@ cdef inline int64_t write_bank(State* s, int b, int64_t seq, int64_t row, int64_
     word[1] = bank.active
     word[2] = s.active_seq[b] - seq if bank.active >= 0 else 0
     if bank.row >= 0:
-        word[n], word[n + 1] = bank.opened - s.now, bank.used - s.now if s.set.policy == TIMEOUT_ROWS else 0
-        n += 2
+        word[n] = bank.used - s.now if s.set.policy == TIMEOUT_ROWS else 0
+        n += 1
     for kind in range(2):
         e = bank.head[kind]
         while e >= 0:
@@ -111,7 +132,6 @@ cdef inline void move_banks(State* s, int64_t ticks, int64_t requests, int64_t r
         if bank.row >= 0:
             bank.row += <int32_t>rows
         bank.used += ticks
-        bank.opened += ticks
         bank.asked += ticks
         bank.refreshed += ticks
         bank.arrive += ticks
@@ -159,29 +179,57 @@ cdef inline void add_counts(Counts* counts, Counts* before, int64_t times) noexc
     counts.open_ticks += times * (counts.open_ticks - before.open_ticks)
 
 
+cdef inline void forget(Skip* skip) noexcept nogil:
+    cdef int i
+    skip.used = skip.n_kept = 0
+    for i in range(BUCKETS):
+        skip.heads[i] = -1
+
+
+cdef inline Kept* same_state(Skip* skip, const int64_t* word, int64_t n, uint64_t hash) noexcept nogil:
+    """The look that found these very words, or NULL."""
+    cdef int32_t i = skip.heads[hash % BUCKETS]
+    cdef Kept* kept
+    while i >= 0:
+        kept = &skip.kept[i]
+        if kept.hash == hash and kept.n_words == n and memcmp(&skip.words[kept.at], word, n * sizeof(int64_t)) == 0:
+            return kept
+        i = kept.next
+    return NULL
+
+
+cdef inline void keep(State* s, Skip* skip, int64_t seq, int64_t n, uint64_t hash) noexcept nogil:
+    """Keep the state that was just written behind the others."""
+    cdef Kept* kept = &skip.kept[skip.n_kept]
+    kept.hash, kept.at, kept.n_words, kept.next = hash, skip.used, n, skip.heads[hash % BUCKETS]
+    kept.seq, kept.now, kept.issued, kept.counts = seq, s.now, s.issued, s.counts
+    skip.heads[hash % BUCKETS] = <int32_t>skip.n_kept
+    skip.n_kept += 1
+    skip.used += n
+
+
 cdef inline int64_t try_skip(State* s, Ports* io, Skip* skip, int64_t seq) noexcept nogil:
     """Add as many whole periods as the stream has left if the state repeats; the next request to accept."""
-    cdef int64_t address = io.base + (seq - io.first) * io.stride, place = address % skip.period
-    cdef int64_t slot = (place // io.stride) % PLACES, times, requests
-    cdef Kept* kept = &skip.kept[slot]
-    cdef int64_t* scratch = &skip.words[PLACES * skip.n_words]
-    cdef int64_t* known = &skip.words[slot * skip.n_words]
-    cdef int64_t n = write_down(s, io, seq, address // skip.period, &scratch[1]) + 1, i
-    scratch[0] = place
+    cdef int64_t address = io.base + (seq - io.first) * io.stride, n, times, requests
+    cdef uint64_t hash
+    cdef int64_t* word
+    cdef Kept* kept
+    if skip.n_kept == LOOKS or skip.used + skip.state_words > skip.room:
+        forget(skip)
+    word = &skip.words[skip.used]
+    word[0] = address % skip.period
+    n = write_down(s, io, seq, address // skip.period, &word[1]) + 1
+    hash = hash_of(word, n)
+    kept = same_state(skip, word, n, hash)
     skip.looked = seq
-    if kept.n_words == n and memcmp(known, scratch, n * sizeof(int64_t)) == 0:
-        requests = seq - kept.seq
-        times = (io.end - seq) // requests
-        add_counts(&s.counts, &kept.counts, times)
-        s.issued += times * (s.issued - kept.issued)
-        move_all(s, io, times * (s.now - kept.now), times * requests, times * requests * io.stride // skip.period)
-        skip.skipped += times * requests
-        return seq + times * requests
-    # A cycle may pass a place several times: a state is kept for twice as many looks as the one before (Brent).
-    kept.looks += 1
-    if kept.looks & (kept.looks - 1):
+    if kept == NULL:
+        keep(s, skip, seq, n, hash)
         return seq
-    for i in range(n):
-        known[i] = scratch[i]
-    kept.n_words, kept.seq, kept.now, kept.issued, kept.counts = n, seq, s.now, s.issued, s.counts
-    return seq
+    requests = seq - kept.seq
+    times = (io.end - seq) // requests
+    add_counts(&s.counts, &kept.counts, times)
+    s.issued += times * (s.issued - kept.issued)
+    move_all(s, io, times * (s.now - kept.now), times * requests, times * requests * io.stride // skip.period)
+    skip.skipped += times * requests
+    skip.looked = io.end        # less than a period is left
+    return seq + times * requests

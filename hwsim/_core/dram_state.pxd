@@ -32,7 +32,6 @@ cdef struct Bank:
     int32_t miss[2]             # oldest one of another row (of a closed bank: the oldest)
     int64_t arrive              # of the active request
     int64_t used                # last ACT or column command
-    int64_t opened              # tick of the last ACT
     int64_t asked               # tick at which its last refresh became due
     int64_t refreshed           # tick until which its last refresh keeps it
 
@@ -51,7 +50,7 @@ cdef struct Counts:
     int64_t commands[9]
     int64_t merged, forwarded   # writes merged, reads answered from the write buffer
     int64_t hits                # column commands that needed no ACT of their own
-    int64_t open_ticks          # summed over banks
+    int64_t open_ticks          # ticks of closing less those of opening, summed over banks
 
 cdef struct State:
     SettingsRow set
