@@ -13,9 +13,13 @@ import difflib
 import re
 from fractions import Fraction
 from functools import cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from hwsim.errors import bad
+
+if TYPE_CHECKING:
+    from numpy import int64
+    from numpy.typing import NDArray
 
 
 class Dimension(NamedTuple):
@@ -239,8 +243,14 @@ def _decimal(value: Fraction) -> str | None:
     return sign + (f"{digits[:-places]}.{digits[-places:]}" if places else digits)
 
 
-def ceil_div(above: int, below: int) -> int:
-    """above / below, rounded up; both integers, below > 0."""
+@overload
+def ceil_div(above: int, below: int) -> int: ...
+@overload
+def ceil_div(above: NDArray[int64], below: NDArray[int64] | int) -> NDArray[int64]: ...
+@overload
+def ceil_div(above: int, below: NDArray[int64]) -> NDArray[int64]: ...
+def ceil_div(above: Any, below: Any) -> Any:
+    """above / below, rounded up; integers or int64 arrays of them, below > 0."""
     return -(-above // below)
 
 

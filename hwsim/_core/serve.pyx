@@ -22,12 +22,12 @@ import numpy as np
 
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t
-from hwsim._core.compose cimport Steps
+from hwsim._core.steps cimport Steps
 from hwsim._core.queues cimport link_tail, unlink
 from hwsim._core.scheduler cimport Scheduler
 from hwsim._core.serve_rows cimport FINISHED, INBOX, PREFILL, REFUSED, WAITING, ChunkRow, ReplicaRow, StepRow
 from hwsim._core.step_surface cimport StepSums, step_time
-from hwsim._core.surface cimport OUTSIDE, Kernel, MissingList, Surface, ask, compose, miss
+from hwsim._core.surface cimport OUTSIDE, MissingList, Surface, ask, miss
 
 from hwsim._core import serve_types as types
 
@@ -42,7 +42,7 @@ cdef enum Stage:        # of the step being made
     NONE, PRICE, RECORD
 
 cdef enum Table:        # of missing samples (serve_types)
-    TOKEN_TIME, SEQ_TIME, STEP = 5
+    TOKEN_TIME, SEQ_TIME, STEP = 4
 
 cdef int64_t NEVER = 0x7FFFFFFFFFFFFFFF
 cdef int64_t SLICE = 1 << 16    # events between two looks at signals
@@ -83,10 +83,9 @@ cdef class ServeRun(Scheduler):
     cdef int64_t depth, frontend, tile_tokens
     cdef bint least_loaded
     # costs
-    cdef const int64_t[::1] token_time, seq_time, pad_decode, pad_mixed
-    cdef Surface prefill, decode, decode_mixed
-    cdef Kernel kernel
-    cdef Steps steps                    # instead of the surfaces, or None
+    cdef const int64_t[::1] token_time, seq_time, pad
+    cdef Surface prefill, decode
+    cdef Steps steps                    # of steps the surfaces do not know, or None
     cdef int64_t layers, step_gap, seq_gap, mixed_gap
     cdef int64_t[:, ::1] missing_rows
     cdef MissingList lacking
@@ -115,8 +114,7 @@ cdef class ServeRun(Scheduler):
     def _take_costs(self, costs):
         self.costs = costs
         self.token_time, self.seq_time = costs.token_time, costs.seq_time
-        self.pad_decode, self.pad_mixed = costs.pad_decode, costs.pad_mixed
-        self.layers, self.step_gap = costs.layers, costs.step_gap_ps
+        self.pad, self.layers, self.step_gap = costs.pad, costs.layers, costs.step_gap_ps
         self.seq_gap, self.mixed_gap = costs.seq_gap_ps, costs.mixed_gap_ps
         if costs.step is not None:
             form = costs.step.form
@@ -124,11 +122,6 @@ cdef class ServeRun(Scheduler):
         if costs.prefill is not None:
             point_at(&self.prefill, costs.prefill, types.PREFILL)
             point_at(&self.decode, costs.decode, types.DECODE)
-            self.decode_mixed = self.decode
-            if costs.decode_mixed is not None:
-                point_at(&self.decode_mixed, costs.decode_mixed, types.DECODE_MIXED)
-        self.kernel.one_kernel = costs.one_kernel
-        self.kernel.fixed, self.kernel.item, self.kernel.tile = costs.fixed_ps, costs.item_ps, costs.tile_ps
         self.missing_rows = np.zeros((4 * self.max_seqs + 8, 3), np.int64)
         self.lacking.row = &self.missing_rows[0, 0]
         self.lacking.room = self.missing_rows.shape[0]
@@ -327,7 +320,7 @@ cdef class ServeRun(Scheduler):
         """Time of the step, or MISSING with all the samples it lacks."""
         cdef int64_t padded, dense, head, attention
         self.lacking.count = 0
-        padded = (self.pad_mixed if self.step.n_prefill else self.pad_decode)[self.step.tokens]
+        padded = self.pad[self.step.tokens]
         dense = self.token_time[padded]
         if dense < 0:
             miss(&self.lacking, TOKEN_TIME, padded, 0)
@@ -335,7 +328,7 @@ cdef class ServeRun(Scheduler):
         if head < 0:
             miss(&self.lacking, SEQ_TIME, self.step.n_sched, 0)
         self.step.cell = self.step.decode_cell = -1
-        attention = self.price_attention() if self.by_surface() else self.price_step()
+        attention = self.price_parts() if self.by_surface() else self.price_step()
         if self.lacking.count:      # before OUTSIDE: missing samples are negative too, and so is their sum
             return MISSING
         if attention == OUTSIDE:
@@ -382,23 +375,20 @@ cdef class ServeRun(Scheduler):
                     miss(&self.lacking, STEP, cells[i], 0)
         return time
 
-    cdef int64_t price_attention(self) noexcept nogil:
-        """Attention of the step, one layer; OUTSIDE beyond a grid."""
-        cdef int64_t i, part, chunks = 0, decodes = 0
-        cdef Surface *surface = &self.decode
+    cdef int64_t price_parts(self) noexcept nogil:
+        """Attention of the step's parts one after the other, one layer; OUTSIDE beyond a grid."""
+        cdef int64_t i, part, total = 0
         for i in range(self.step.n_prefill):
             part = ask(&self.prefill, self.chunk[i].chunk, self.chunk[i].cached, 1, &self.lacking)
             if part == OUTSIDE:
                 return OUTSIDE
-            chunks += part
+            total += part
         if self.step.n_decode:
-            if self.step.n_prefill and self.kernel.one_kernel:
-                surface = &self.decode_mixed
-            decodes = ask(surface, self.step.n_decode, self.step.sum_tiles, self.step.n_decode, &self.lacking)
-            if decodes == OUTSIDE:
+            part = ask(&self.decode, self.step.n_decode, self.step.sum_tiles, self.step.n_decode, &self.lacking)
+            if part == OUTSIDE:
                 return OUTSIDE
-        return compose(&self.kernel, chunks, self.step.n_prefill, decodes, self.step.n_decode,
-                       (self.step.longest + self.tile_tokens - 1) // self.tile_tokens)
+            total += part
+        return total
 
     cdef void commit(self) noexcept nogil:
         """The batch is in flight: its end is known, its outputs come then."""

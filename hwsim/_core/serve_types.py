@@ -6,7 +6,7 @@ Times are picoseconds (int64). -1 marks a cost that nobody has simulated yet and
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hwsim.errors import bad
 
 Ints = NDArray[np.int64]
+Number = TypeVar("Number", int, Ints)
 
 # Schedulers: one mixed batch of decodes and chunks (vLLM, TRT-LLM) · prefill batches first, never mixed (SGLang) ·
 # a batch formed when the replica is empty, prefilled, decoded to the end.
@@ -23,13 +24,15 @@ SCHEDULERS = ("mixed", "prefill-first", "static")
 RESERVES = ("chunk", "prompt", "output")
 ROUTERS = ("round-robin", "least-loaded")
 
+TILE_TOKENS = 128  # keys of the tile in which contexts are counted where their cost is asked
+
 # Why `run` came back.
 DONE, MISSING, BUFFER_FULL, PAUSED, STUCK, OUT_OF_TABLE = range(6)
 STATUS_NAMES = ("done", "missing", "buffer-full", "paused", "stuck", "out-of-table")
 
 # Tables a missing sample belongs to: rows of `missing` are (table, ix, iy); ix is the token or sequence count of the
 # one-dimensional tables, a grid index of the surfaces, and the flat cell of the table of steps.
-TOKEN_TIME, SEQ_TIME, PREFILL, DECODE, DECODE_MIXED, STEP = range(6)
+TOKEN_TIME, SEQ_TIME, PREFILL, DECODE, STEP = range(5)
 
 INT64 = np.dtype(np.int64)
 STEP_COLUMNS = (
@@ -161,7 +164,7 @@ class Rules:
     max_num_seqs: int
     kv_blocks: int
     block_tokens: int = 16
-    tile_tokens: int = 128
+    tile_tokens: int = TILE_TOKENS
     async_depth: int = 2
     scheduler: str = "mixed"
     reserve: str = "prompt"
@@ -245,40 +248,42 @@ def _check_table(table: Ints, shape: tuple[int, ...], name: str) -> None:
         raise bad(name, f"{table.dtype} of shape {table.shape}", f"contiguous int64 of shape {shape}")
 
 
-class StepSums(NamedTuple):
-    """What the attention of a step is asked by: sums over its chunks and over the contexts it decodes."""
+class StepSums(NamedTuple, Generic[Number]):
+    """What the attention of a step is asked by, of one step (int) or many (int64[n]); the core's fields."""
 
-    tokens: int  # new tokens of the chunks
-    squares: int  # of the new tokens of a chunk
-    behind: int  # new tokens x cached keys of a chunk
-    reach: int  # most cached keys and new tokens of a chunk
-    widest: int  # most new tokens of a chunk
-    decodes: int
-    tiles: int  # KV tiles of the decodes
-    longest: int  # KV tiles of the longest one
-    keys: int  # contexts of the decodes
-    moment: int  # squares of these
+    tokens: Number  # of the chunks: sum of new tokens
+    squares: Number  # sum of their squares
+    behind: Number  # sum of new tokens x cached keys
+    reach: Number  # largest cached + new
+    widest: Number  # most new tokens of one
+    decodes: Number  # decoding sequences
+    tiles: Number  # sum of their contexts in tiles of TILE_TOKENS keys, each rounded up
+    longest: Number  # largest of them
+    keys: Number  # sum of their contexts in keys
+    moment: Number  # sum of the squares of these
 
 
 class StepTimes(Protocol):
-    """Attention of whole steps, one layer (operators.compose): tables the core reads, an answer for the reference.
+    """Attention of whole steps, one layer (operators.step): tables the core reads, an answer for the reference.
 
     Attributes
     ----------
     axes, keys, scales, form
-        Grid, samples and closed form as `hwsim._core.compose.Steps` takes them; the arrays stay the same, samples are
+        Grid, samples and closed form as `hwsim._core.steps.Steps` takes them; the arrays stay the same, samples are
         added in place when a run returns MISSING with (STEP, cell, 0).
     """
 
-    axes: tuple[Ints, ...]
     keys: Ints
     scales: Ints
     form: Any
 
-    def time(self, sums: StepSums) -> int:
+    @property
+    def axes(self) -> tuple[Ints, ...]: ...
+
+    def time(self, sums: StepSums[int]) -> int:
         """Picoseconds of one layer."""
 
-    def cells_of_step(self, sums: StepSums) -> tuple[int, int]:
+    def cells_of_step(self, sums: StepSums[int]) -> tuple[int, int]:
         """Cells that answer: of the step or its chunks, and of decodes in a kernel of their own (-1 = none)."""
 
 
@@ -296,22 +301,16 @@ class Costs:
         (chunk, cached): attention of one chunk, one layer.
     decode : Surface, optional
         (decodes, tiles a decode): attention of the decodes alone, one layer.
-    decode_mixed : Surface, optional
-        The same for decodes that share a kernel with chunks; `decode` without.
     layers : int
         Attention layers.
-    pad_decode, pad_mixed : int64[max_tokens + 1], optional
-        Padded token count of a step without and with chunks (`pad_table`); no padding without.
+    pad : int64[max_tokens + 1], optional
+        Padded token count of a step (`pad_table`); no padding without.
     step_gap_ps, seq_gap_ps, mixed_gap_ps : int
         Device idle a step, more a scheduled request, more in a step with chunks.
-    one_kernel : bool
-        Chunks and decodes of a step are one kernel (vLLM); otherwise two, one after the other.
-    fixed_ps, item_ps, tile_ps : int
-        What a kernel takes however small; more for one work item; more for each KV tile of it: no kernel is faster
-        than its longest context (see `compose`).
     step : StepTimes, optional
         Attention of one layer of whole steps, asked by `StepSums`. The surfaces, where there are any, then answer
-        only for a chunk alone and for decodes of equal tiles alone, of which they know more.
+        only for a chunk alone and for decodes of equal tiles alone, of which they know more. Without it the parts of
+        a step (its chunks, its decodes together) run one after the other.
     """
 
     token_time: Ints
@@ -319,16 +318,10 @@ class Costs:
     prefill: Surface | None
     decode: Surface | None
     layers: int
-    pad_decode: Ints | None = None
-    pad_mixed: Ints | None = None
+    pad: Ints | None = None
     step_gap_ps: int = 0
     seq_gap_ps: int = 0
     mixed_gap_ps: int = 0
-    decode_mixed: Surface | None = None
-    one_kernel: bool = True
-    fixed_ps: int = 0
-    item_ps: int = 0
-    tile_ps: int = 0
     step: StepTimes | None = None
 
     def __post_init__(self) -> None:
@@ -337,13 +330,11 @@ class Costs:
         size = len(self.token_time)
         _check_table(self.token_time, (size,), "costs.token_time")
         _check_table(self.seq_time, (len(self.seq_time),), "costs.seq_time")
-        for name in ("pad_decode", "pad_mixed"):
-            pad = getattr(self, name)
-            pad = np.arange(size, dtype=np.int64) if pad is None else ints(pad, f"costs.{name}")
-            if len(pad) != size or np.any(pad < np.arange(size)) or np.any(pad >= size):
-                raise bad(f"costs.{name}", f"{len(pad)} entries", f"{size}, none below its index or above {size - 1}")
-            object.__setattr__(self, name, pad)
-        for name in ("layers", "step_gap_ps", "seq_gap_ps", "mixed_gap_ps", "fixed_ps", "item_ps", "tile_ps"):
+        pad = np.arange(size, dtype=np.int64) if self.pad is None else ints(self.pad, "costs.pad")
+        if len(pad) != size or np.any(pad < np.arange(size)) or np.any(pad >= size):
+            raise bad("costs.pad", f"{len(pad)} entries", f"{size}, none below its index or above {size - 1}")
+        object.__setattr__(self, "pad", pad)
+        for name in ("layers", "step_gap_ps", "seq_gap_ps", "mixed_gap_ps"):
             if getattr(self, name) < 0:
                 raise bad(f"costs.{name}", getattr(self, name), "at least 0")
 

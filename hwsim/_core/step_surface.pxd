@@ -1,4 +1,4 @@
-# Attention of a step from samples of standard steps: the lines of operators/compose.py and step_form.py for the core.
+# Attention of a step from samples of standard steps: the lines of step_surface.py, step_grid.py and step_form.py for the core.
 #
 # Design: seven grid coordinates of a step's sums name a cell; a hash table holds the cell's scale (time over closed form, in
 # 1/65536); the step's time is scale x its own closed form. No loop over requests. A cell without a sample is named to the
@@ -10,27 +10,26 @@ cdef enum:
     QUARTERS = 4        # new tokens over the widest chunk, in 1/4
     MEAN = 4            # a mean context is counted in 1/4 tiles
     SPREAD = 16         # longest / mean in 1/16
-    HALF_TILE = 64
+    TILE = 128          # serve_types.TILE_TOKENS
     SCALE = 16
     MOST_WAVES = 4
     MOST_PARTS = 128
 
-cdef struct StepSums:
-    int64_t tokens      # chunks: sum of new tokens
-    int64_t squares     # sum of their squares
-    int64_t behind      # sum of new tokens x cached keys
-    int64_t reach       # largest cached + new
-    int64_t widest      # most new tokens of one
-    int64_t decodes     # decoding sequences
-    int64_t tiles       # sum of their contexts in tiles of 128 keys, each rounded up
-    int64_t longest     # largest of them
-    int64_t keys        # sum of their contexts in keys
-    int64_t moment      # sum of the squares of these
+cdef packed struct StepSums:    # serve_types.StepSums, where the fields are explained
+    int64_t tokens
+    int64_t squares
+    int64_t behind
+    int64_t reach
+    int64_t widest
+    int64_t decodes
+    int64_t tiles
+    int64_t longest
+    int64_t keys
+    int64_t moment
 
 cdef struct StepForm:   # StepForm.constants() in its order; work in 1/1024 ns of the device
     int64_t one_kernel
     int64_t heads_first
-    int64_t splits
     int64_t start_prefill
     int64_t start_decode
     int64_t token
@@ -98,7 +97,7 @@ cdef inline int64_t allowed(const StepTable *t, int64_t widest, int64_t longest)
 
 cdef inline int64_t deepest(const StepSums *s) noexcept nogil:
     """Blocks of the longest sequence of a step, decoding or not."""
-    return larger(s.longest, ceil_div(s.reach, 2 * HALF_TILE))
+    return larger(s.longest, ceil_div(s.reach, TILE))
 
 
 cdef inline int64_t kind_of(const StepTable *t, int64_t tokens, int64_t chunks, int64_t longest) noexcept nogil:
@@ -133,7 +132,7 @@ cdef inline int64_t cell_of(const StepTable *t, const StepSums *s) noexcept nogi
         place[0] = nearest(t.axis[0], t.size[0], QUARTERS * s.tokens, larger(s.widest, 1))
         place[1] = larger(nearest(t.axis[1], t.size[1], s.tokens, 1), 1)
         place[1] = same_class(t, place[1], s.tokens, t.axis[0][place[0]], deepest(s))
-        if s.behind >= HALF_TILE * s.widest:
+        if 2 * s.behind >= TILE * s.widest:
             place[2] = larger(nearest(t.axis[2], t.size[2], s.behind // larger(s.widest, 1), 1), 1)
     if s.decodes > 0:
         place[3] = larger(nearest(t.axis[3], t.size[3], s.decodes, 1), 1)
@@ -155,7 +154,7 @@ cdef inline int64_t mixed_form(const StepTable *t, const StepSums *s, int64_t wo
                                int64_t memory) noexcept nogil:
     cdef const StepForm *f = &t.form
     cdef int64_t decodes = f.mixed_item * s.decodes + f.mixed_tile * s.tiles, total, parts, longest
-    cdef int64_t blocks = (s.behind + s.squares) // (f.rows * 2 * HALF_TILE) + s.tiles
+    cdef int64_t blocks = (s.behind + s.squares) // (f.rows * TILE) + s.tiles
     cdef int64_t each = larger(ceil_div(11 * blocks * f.items, 10 * f.cores), 1)
     parts = smaller(allowed(t, s.widest, deepest(s)), ceil_div(s.longest, each))
     longest = f.mixed_once + f.mixed_step * ceil_div(s.longest, larger(parts, 1))

@@ -89,23 +89,3 @@ cdef inline int64_t ask(const Surface *s, int64_t x, int64_t num, int64_t den, M
     elif wy:
         v11 = v01
     return hwsim_bilinear(v00, v01, v10, v11, wx, dx, wy, dy)
-
-
-cdef struct Kernel:         # what composes a step's attention, one layer
-    bint one_kernel         # chunks and decodes share a kernel
-    int64_t fixed           # of any kernel
-    int64_t item            # more for a work item
-    int64_t tile            # more for each KV tile of it
-
-
-cdef inline int64_t compose(const Kernel *k, int64_t chunk_sum, int64_t n_chunks, int64_t decodes, int64_t n_decode,
-                            int64_t longest_tiles) noexcept nogil:
-    """Attention of a step from its chunks alone (sum) and its decodes: kernels joined, never below the longest item."""
-    cdef int64_t chunks = chunk_sum - (n_chunks - 1) * k.fixed, longest = k.fixed + k.item + longest_tiles * k.tile
-    if n_decode == 0:
-        return chunks
-    if n_chunks == 0:
-        return max(decodes, longest)
-    if k.one_kernel:
-        return max(chunks + decodes - k.fixed, longest)
-    return chunks + max(decodes, longest)

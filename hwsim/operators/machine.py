@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from importlib import import_module
 from math import floor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from hwsim.describe import load
 from hwsim.errors import bad
 from hwsim.memory.law import ServiceLaw, laws
 from hwsim.units import cycles_ceil
+
+if TYPE_CHECKING:
+    from hwsim.operators.step import StepSamples, StepShape
 
 DENOMINATOR = 256  # of rates per cycle: at most 0.01 % below the described rate of any chip
 SLOWEST, FASTEST = 10**6, 10**12  # core clocks whose cycles are whole numbers of picoseconds or nearly so
@@ -169,6 +172,10 @@ class Machine:
     def multiplied(self, dtype: str) -> str:
         """The type that operands stored as `dtype` are multiplied in."""
         return dtype
+
+    def step_surface(self, shape: StepShape) -> StepSamples | None:
+        """What times the attention of whole steps; None where a step's parts run one after the other."""
+        return None
 
     @classmethod
     def cache(cls, chip: Any) -> int:

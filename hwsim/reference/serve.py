@@ -387,9 +387,8 @@ class Serving:
     def price(self, batch: Batch) -> tuple[int, int, int, tuple[int, int]]:
         """Padded tokens, attention of all layers, everything else, and the cells that priced the attention."""
         costs = self.costs
-        pad = costs.pad_mixed if batch.chunks else costs.pad_decode
-        assert pad is not None
-        padded = int(pad[batch.tokens])
+        assert costs.pad is not None
+        padded = int(costs.pad[batch.tokens])
         sequences = len(batch.decodes) + len(batch.chunks)
         rest = self._sample(types.TOKEN_TIME, costs.token_time, (padded,))
         rest += self._sample(types.SEQ_TIME, costs.seq_time, (sequences,))
@@ -403,20 +402,9 @@ class Serving:
         return padded, costs.step.time(sums) * costs.layers, rest, costs.step.cells_of_step(sums)
 
     def attend(self, batch: Batch, tiles: list[int]) -> int:
-        """Attention of one layer: the kernels of chunks and of decodes, as one kernel or one after the other."""
-        costs = self.costs
-        # Each part is what it takes beyond the fixed time of a kernel.
-        chunks = sum(self._ask(types.PREFILL, t, cached, 1) - costs.fixed_ps for _, t, cached in batch.chunks)
-        if not batch.decodes:
-            return costs.fixed_ps + chunks
-        joined = bool(batch.chunks) and costs.one_kernel
-        table = types.DECODE_MIXED if joined and costs.decode_mixed is not None else types.DECODE
-        decodes = self._ask(table, len(tiles), sum(tiles), len(tiles)) - costs.fixed_ps
-        longest_item = costs.item_ps + max(tiles) * costs.tile_ps
-        if joined:
-            return costs.fixed_ps + max(chunks + decodes, longest_item)
-        alone = costs.fixed_ps + max(decodes, longest_item)
-        return alone + (costs.fixed_ps + chunks if batch.chunks else 0)
+        """Attention of one layer: each chunk, then the decodes together, one after the other."""
+        total = sum(self._ask(types.PREFILL, tokens, cached, 1) for _, tokens, cached in batch.chunks)
+        return total + (self._ask(types.DECODE, len(tiles), sum(tiles), len(tiles)) if tiles else 0)
 
     def _sample(self, number: int, table: types.Ints, at: tuple[int, ...]) -> int:
         if table[at] < 0:
@@ -427,7 +415,7 @@ class Serving:
     def _ask(self, number: int, x: int, num: int, den: int) -> int:
         """Bilinear between the grid points around (x, num / den), rounded up."""
         costs = self.costs
-        surface = {types.PREFILL: costs.prefill, types.DECODE: costs.decode}.get(number, costs.decode_mixed)
+        surface = costs.prefill if number == types.PREFILL else costs.decode
         assert surface is not None
         num += surface.skew * x * den
         ix = int(np.searchsorted(surface.grid_x, x, "right")) - 1
@@ -445,7 +433,7 @@ class Serving:
         return -(-total // area)
 
 
-def sums_of(chunks: list[tuple[int, int]], contexts: list[int], tile_tokens: int) -> types.StepSums:
+def sums_of(chunks: list[tuple[int, int]], contexts: list[int], tile_tokens: int) -> types.StepSums[int]:
     """Sums of a step from its chunks (tokens, cached) and the contexts of its decodes."""
     tiles = [-(-context // tile_tokens) for context in contexts]
     return types.StepSums(

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from hwsim import memo
 from hwsim._core import serve_types
+from hwsim._core.serve_types import TILE_TOKENS
 from hwsim.describe.software import Software
-from hwsim.operators.compose import SAMPLE, StepSurface
 from hwsim.operators.machine import Machine
-from hwsim.operators.mapper.gpu import machine as gpu
 from hwsim.operators.simulate import simulate
+from hwsim.operators.step import StepSamples
 from hwsim.operators.surface import COLUMNS, MISSING, Ints, Surface, grid, sample_rows, stairs
 from hwsim.serving.layers import AttentionShape, Use
 from hwsim.serving.plan import Phase, Placement
-from hwsim.units import ps_ceil
+from hwsim.units import ceil_div, ps_ceil
 
 BLOCK = 64  # counts simulated together
 
@@ -97,7 +97,6 @@ def use_surface(machine: Machine, use: Use, most: int) -> Surface:
 # Attention is a staircase: in the chunk by the query tiles of the kernels (16 tokens divide all of them), in the keys
 # that a query sees by their KV tiles. Exact up to these sizes, growing by 1/RATIO beyond.
 STAIR, EXACT_VISIBLE, EXACT_TILES, RATIO = 16, 8192, 512, 64
-TILE = 128  # tokens of a decode's KV tile
 ATTENTION_BLOCK = (8, 4)  # grid points simulated together
 
 
@@ -112,7 +111,7 @@ class CostTables:
     prefill, decode : Surface
         Attention of one layer of uniform steps: one chunk by (chunk, keys that its last query sees), decodes of equal
         contexts by (decodes, KV tiles a decode).
-    steps : StepSurface or None
+    steps : StepSamples or None
         Attention of one layer of any other step; None for classes that run a step's parts one after the other.
     """
 
@@ -121,7 +120,7 @@ class CostTables:
     sequences: UseTable
     prefill: Surface
     decode: Surface
-    steps: StepSurface | None
+    steps: StepSamples | None
     software: Software
 
     @classmethod
@@ -137,7 +136,7 @@ class CostTables:
             UseTable(phase, placement.sequences, scheduler.max_num_seqs),
             prefill_surface(machine, attention, scheduler.token_budget, longest),
             decode_surface(machine, attention, scheduler.max_num_seqs, longest),
-            step_surface(machine, attention, most_tokens, scheduler.max_num_seqs, longest),
+            machine.step_surface(attention.steps(most_tokens, scheduler.max_num_seqs, longest)),
             software,
         )
 
@@ -165,15 +164,14 @@ class CostTables:
             decode=_core_surface(self.decode),
             step=self.steps,
             layers=layers,
-            pad_decode=serve_types.pad_table(size, list(self.software.scheduler.capture_sizes)),
-            pad_mixed=serve_types.pad_table(size, list(self.software.scheduler.capture_sizes)),
+            pad=serve_types.pad_table(size, list(self.software.scheduler.capture_sizes)),
             step_gap_ps=ps_ceil(overheads.step_gap + layers * overheads.layer_gap),
             seq_gap_ps=ps_ceil(overheads.seq_gap),
             mixed_gap_ps=ps_ceil(layers * overheads.mixed_gap),
         )
 
     @property
-    def cell_rows(self) -> dict[int, Ints]:
+    def cell_rows(self) -> Mapping[int, Ints]:
         """Sample of every cell of the table of steps that was asked."""
         return {} if self.steps is None else self.steps.rows
 
@@ -206,28 +204,10 @@ def decode_surface(machine: Machine, shape: AttentionShape, most_decodes: int, l
     """Attention of n decodes of equal contexts of some KV tiles, one layer."""
 
     def dims(decodes: Ints, tiles: Ints) -> dict[str, Ints]:
-        return {"batch": decodes, "q_len": np.ones_like(decodes), "kv_len": tiles * TILE}
+        return {"batch": decodes, "q_len": np.ones_like(decodes), "kv_len": tiles * TILE_TOKENS}
 
-    axes = [grid(1, most_decodes, most_decodes), grid(1, EXACT_TILES, -(-longest // TILE), RATIO)]
+    axes = [grid(1, most_decodes, most_decodes), grid(1, EXACT_TILES, ceil_div(longest, TILE_TOKENS), RATIO)]
     return attention_surface("attention_decode", machine, shape, axes, dims)
-
-
-def step_surface(
-    machine: Machine, shape: AttentionShape, most_tokens: int, most_decodes: int, longest: int
-) -> StepSurface | None:
-    """Attention of one layer of any step, by sums over its chunks and contexts."""
-    if not isinstance(machine, gpu.Machine):
-        return None
-    limits = {"most_tokens": most_tokens, "most_decodes": most_decodes, "longest": longest}
-    kept = memo.Table(attention_key("attention_step", machine, shape) | limits, 1, SAMPLE)
-    heads = shape.heads, shape.kv_heads, shape.head_dim
-    return StepSurface(machine, *heads, most_tokens, most_decodes, longest, shape.kv_dtype, shape.dtype, kept)
-
-
-def attention_key(kind: str, machine: Machine, shape: AttentionShape) -> dict[str, object]:
-    """What the samples of an attention kind depend on besides the question."""
-    heads = {"heads": shape.heads, "kv_heads": shape.kv_heads, "head_dim": shape.head_dim}
-    return {"machine": machine.key, "kind": kind, "dims": heads, "dtype": shape.dtype, "kv_dtype": shape.kv_dtype}
 
 
 def attention_surface(
@@ -245,4 +225,5 @@ def attention_surface(
         fixed = {name: np.full(len(questions), value, np.int64) for name, value in heads.items()}
         return sample_rows(simulate(machine, kind, asked | fixed | {"kv_dtype": shape.kv_dtype}, dtype=shape.dtype))
 
-    return Surface(kind, axes, sampler, memo.Table(attention_key(kind, machine, shape), 2, len(COLUMNS)))
+    key = {"machine": machine.key, "kind": kind, "dims": heads, "dtype": shape.dtype, "kv_dtype": shape.kv_dtype}
+    return Surface(kind, axes, sampler, memo.Table(key, 2, len(COLUMNS)))

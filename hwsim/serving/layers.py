@@ -14,6 +14,7 @@ from typing import Literal
 
 from hwsim.describe.model import Model
 from hwsim.operators.operator import SIXTEENTH_BYTES
+from hwsim.operators.step import StepShape
 
 ACTIVATION_BYTES = 2
 
@@ -95,6 +96,11 @@ class AttentionShape:
     count: int
     dtype: str
     kv_dtype: str
+
+    def steps(self, most_tokens: int, most_decodes: int, longest: int) -> StepShape:
+        """Steps of one layer of it, up to so many new tokens, decodes, and keys of a sequence."""
+        heads = self.heads, self.kv_heads, self.head_dim
+        return StepShape(*heads, most_tokens, most_decodes, longest, self.kv_dtype, self.dtype)
 
     @property
     def kv_bytes_per_token(self) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim._core.serve_types import CHUNK_COLUMNS, STEP_COLUMNS
-from hwsim.operators.batch import Step, simulate_steps
+from hwsim.operators.step import Step
 from hwsim.operators.surface import TIME, Ints, Surface
 from hwsim.serving.deployment import Deployment
 from hwsim.serving.run import Run, run
@@ -97,10 +97,8 @@ def real_steps(done: Run, steps: np.ndarray, chunks: np.ndarray, picks: Ints) ->
 def compare_steps(deployment: Deployment, done: Run, steps: np.ndarray, chunks: np.ndarray, picks: Ints) -> Floats:
     """Signed errors of the attention that a replay charged for its steps, against simulating each whole."""
     assert deployment.costs.steps is not None
-    shape, machine = deployment.placement.attention, deployment.costs.steps.machine
-    heads = shape.heads, shape.kv_heads, shape.head_dim
-    whole = simulate_steps(machine, *heads, real_steps(done, steps, chunks, picks), shape.kv_dtype, shape.dtype)
-    charged = steps["attention_ps"][picks] / shape.count
+    whole = deployment.costs.steps.simulate(real_steps(done, steps, chunks, picks))
+    charged = steps["attention_ps"][picks] / deployment.placement.attention.count
     return charged / whole.time_ps - 1
 
 

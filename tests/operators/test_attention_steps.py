@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hwsim._core.compose import Steps
+from hwsim._core.steps import Steps
 from hwsim.errors import InputError
-from hwsim.operators.batch import Step, simulate_steps
-from hwsim.operators.compose import StepSurface, Sums, compose, nearest, standard_lengths
 from hwsim.operators.machine import Machine
+from hwsim.operators.mapper.gpu.step_grid import nearest
+from hwsim.operators.mapper.gpu.step_standard import standard_lengths
+from hwsim.operators.mapper.gpu.step_surface import StepSurface, sums_of
+from hwsim.operators.mapper.gpu.steps import simulate_steps
 from hwsim.operators.simulate import simulate
+from hwsim.operators.step import Step, StepShape
 
 BUDGET, MOST, LONGEST = 2048, 256, 200_000
 Lengths = np.ndarray  # int64[n, 2]: prompt and output tokens
@@ -55,13 +58,12 @@ def recorded(shared: Path, name: str) -> Lengths:
 
 
 def surface(chip: str, software: str, heads: int, kv_heads: int) -> StepSurface:
-    return StepSurface(Machine.of(chip, software), heads, kv_heads, 128, BUDGET, MOST, LONGEST)
+    return StepSurface(Machine.of(chip, software), StepShape(heads, kv_heads, 128, BUDGET, MOST, LONGEST))
 
 
 def errors(of: StepSurface, steps: list[Step]) -> np.ndarray:
     """Relative errors of the composition against each step simulated whole."""
-    whole = simulate_steps(of.machine, of.heads, of.kv_heads, of.head_dim, steps)
-    return np.abs(compose(of, steps) / whole.time_ps - 1)
+    return np.abs(of.ask(sums_of(steps)) / of.simulate(steps).time_ps - 1)
 
 
 def test_two_kernels_take_what_each_takes_alone() -> None:
@@ -127,7 +129,7 @@ def test_the_core_composes_as_numpy_does(software: str) -> None:
     of = surface("h100-sxm", software, 8, 1)
     steps = drawn(invented(), 60, seed=2)
     steps += [Step(step.chunks) for step in steps[:20]] + [Step((), step.contexts) for step in steps[:20]]
-    sums = Sums.of(steps)
+    sums = sums_of(steps)
     expected = of.ask(sums)
     core = Steps(of.axes, of.keys, of.scales, of.form.constants(), of.form.parts)
     assert core.ask(np.ascontiguousarray(np.stack(sums, axis=1))).tolist() == expected.tolist()
@@ -135,9 +137,9 @@ def test_the_core_composes_as_numpy_does(software: str) -> None:
 
 def test_an_answer_does_not_depend_on_what_was_asked_before() -> None:
     steps = drawn(invented(), 40, seed=3)
-    whole = compose(surface("h100-sxm", "vllm", 8, 1), steps)
+    whole = surface("h100-sxm", "vllm", 8, 1).ask(sums_of(steps))
     backwards = surface("h100-sxm", "vllm", 8, 1)
-    assert [int(compose(backwards, [step])[0]) for step in steps[::-1]] == whole[::-1].tolist()
+    assert [int(backwards.ask(sums_of([step]))[0]) for step in steps[::-1]] == whole[::-1].tolist()
 
 
 @pytest.mark.parametrize("chip", ["a100-sxm", "h100-sxm", "b200-sxm"])

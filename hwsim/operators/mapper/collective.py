@@ -21,6 +21,7 @@ from hwsim.operators.candidates import Candidates, Programs
 from hwsim.operators.machine import Machine
 from hwsim.operators.mapper.fabric import Algorithm, Group, Ints, group_of
 from hwsim.operators.program import RESOURCE_DTYPE, Template, TemplateBuilder
+from hwsim.units import ceil_div
 
 
 @dataclass(frozen=True)
@@ -64,18 +65,14 @@ class Work:
 
 def _sixteenths(amount: Ints, rate: np.ndarray) -> Ints:
     """1/16 cycles of an amount at a rate, rounded up as the engine rounds."""
-    return _up(amount * 16 * rate["den"], rate["num"])
-
-
-def _up(above: Ints, below: Ints | int) -> Ints:
-    return -(-above // below)
+    return ceil_div(amount * 16 * rate["den"], rate["num"])
 
 
 def work_of(group: Group, algorithm: Algorithm, devices: Ints, size: Ints) -> Work:
     """What an algorithm does for `size` bytes on `devices` ranks; alone, a rank does nothing."""
     several, hosted = devices > 1, group.host_rate(devices)[0] > 0
     shape = _SHAPES[algorithm.shape]
-    part = _up(size, devices) * several
+    part = ceil_div(size, devices) * several
     steps = np.maximum(shape.steps(devices), 1)
     chunk = shape.parts(devices) * part
     host_num, host_den = group.host_rate(devices)
@@ -93,7 +90,7 @@ def work_of(group: Group, algorithm: Algorithm, devices: Ints, size: Ints) -> Wo
         step=np.full_like(size, algorithm.step) * several,
         chunk=chunk,
         shared=chunk * devices * algorithm.wire * hosted,
-        copy_=_up(part * algorithm.copy_.numerator, algorithm.copy_.denominator),
+        copy_=ceil_div(part * algorithm.copy_.numerator, algorithm.copy_.denominator),
         rates=rates,
     )
 

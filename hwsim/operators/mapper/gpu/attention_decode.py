@@ -19,9 +19,10 @@ from hwsim.operators.candidates import Candidates, Programs
 from hwsim.operators.mapper.gpu.attention_batch import Heads, Lengths, sequence_items
 from hwsim.operators.mapper.gpu.attention_fold import GROUPS, Groups, fold
 from hwsim.operators.mapper.gpu.attention_kernel import Items, Kernel, Rates, as_programs, choose, estimate
-from hwsim.operators.mapper.gpu.attention_library import GRAIN, Device, capable, missing, rate, whole
-from hwsim.operators.mapper.gpu.attention_splits import BLOCK, RULES, Grid, Splits, ceil_div
+from hwsim.operators.mapper.gpu.attention_library import GRAIN, Device, capable, missing, rate
+from hwsim.operators.mapper.gpu.attention_splits import BLOCK, RULES, Grid, Splits
 from hwsim.operators.mapper.gpu.machine import Machine
+from hwsim.units import ceil_div, ceil_fraction
 
 ACCUMULATOR = 4  # bytes of a partial result (fp32)
 SHORT_KEYS, SEVERAL_BLOCKS = 32, 256  # keys beyond which MMHA takes its longer loop, and several blocks a head
@@ -74,7 +75,7 @@ def kernel(device: Device, heads: Heads, lengths: Lengths, forced: np.ndarray | 
     hbm = whole_share(kv, decode.distinct if device.warm else None) * lost // GRAIN
 
     items = lengths.sum(parts.items) * heads.kv_heads
-    once = np.full_like(kv, whole(decode.item)) + walk_time(decode, slots, lengths, parts, heads, batch)
+    once = np.full_like(kv, ceil_fraction(decode.item)) + walk_time(decode, slots, lengths, parts, heads, batch)
     tile, rest = tile_cycles(device, heads)
     groups = place(device, heads, lengths, parts, once, tile)
     flop = 4 * (heads.heads // heads.kv_heads) * decode.tile * heads.head_dim
@@ -90,7 +91,9 @@ def kernel(device: Device, heads: Heads, lengths: Lengths, forced: np.ndarray | 
         flush=np.zeros_like(kv),
         hbm_after=np.where(spills, QO_ROUND_TRIP * one_way, 0),
         l2_after=np.where(spills, 0, 2 * one_way) + after,
-        combine=np.where(parts.joined, whole(decode.combine) + whole(decode.combine_split) * parts.most, 0),
+        combine=np.where(
+            parts.joined, ceil_fraction(decode.combine) + ceil_fraction(decode.combine_split) * parts.most, 0
+        ),
     )
     return usual if decode.short is None else without_tiles(device, decode.short, heads, lengths, usual)
 
@@ -102,13 +105,13 @@ def without_tiles(device: Device, short: Short, heads: Heads, lengths: Lengths, 
     few = short.below * heads.kv_heads * lengths.sum(np.maximum(lengths.keys // BLOCK, 1)) < device.cores
     items = batch * heads.heads
     count = items[:, None] // device.cores + (np.arange(device.cores) < (items % device.cores)[:, None])
-    once = whole(short.item) + np.where(longest > SHORT_KEYS, whole(short.longer), 0)
+    once = ceil_fraction(short.item) + np.where(longest > SHORT_KEYS, ceil_fraction(short.longer), 0)
     one = np.ones_like(items)
     groups = fold(count, count[:, :, None], count[:, :, None], device.cores * one, one, usual.groups.mult.shape[1])
     zero = 0 * items
     flop = ceil_div(4 * heads.heads * heads.head_dim * lengths.sum(lengths.keys), np.maximum(items, 1))
     phase = Items(once, zero, flop, zero, *(getattr(usual.classes[0], n) for n in ("hbm", "l2")))
-    several = np.where(longest > SEVERAL_BLOCKS, whole(short.several), 0)
+    several = np.where(longest > SEVERAL_BLOCKS, ceil_fraction(short.several), 0)
     start = device.cycles(device.library.decode.launch) + zero
     return choose(few, Kernel(usual.rates, groups, (phase,), start, zero, zero, zero, zero, several), usual)
 
@@ -124,7 +127,7 @@ def tile_cycles(device: Device, heads: Heads) -> tuple[np.ndarray, np.ndarray]:
     group = heads.heads // heads.kv_heads
     speed = rate(device.tensor["bf16"] / decode.slots_per_unit)
     products = ceil_div(4 * group * decode.tile * heads.head_dim * speed.denominator, speed.numerator)
-    rest = device.exposed(whole(decode.tile_time), group * decode.tile * decode.slots_per_unit, products)
+    rest = device.exposed(ceil_fraction(decode.tile_time), group * decode.tile * decode.slots_per_unit, products)
     return products + rest, rest
 
 
@@ -147,7 +150,7 @@ def copies(decode: Decode, heads: Heads, batch: np.ndarray) -> np.ndarray:
 
 def launch(device: Device, decode: Decode, heads: Heads, batch: np.ndarray) -> np.ndarray:
     start = device.cycles(decode.launch)
-    return start + copies(decode, heads, batch) * (2 * whole(decode.transpose) if decode.transpose else 0)
+    return start + copies(decode, heads, batch) * (2 * ceil_fraction(decode.transpose) if decode.transpose else 0)
 
 
 def walk_time(
@@ -159,7 +162,7 @@ def walk_time(
     per_sequence = np.maximum(lengths.sum(parts.items) * heads.kv_heads // batch, 1)
     spanned = np.minimum(batch, np.maximum(slots // per_sequence, 1))
     rounds = ceil_div(spanned, decode.walk.sequences) - 1
-    return np.where(batch <= decode.walk.most, rounds * whole(decode.walk.time), 0)
+    return np.where(batch <= decode.walk.most, rounds * ceil_fraction(decode.walk.time), 0)
 
 
 def place(device: Device, heads: Heads, lengths: Lengths, parts: Parts, once: np.ndarray, tile: np.ndarray) -> Groups:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwsim.operators.mapper.gpu.attention_splits import ceil_div
+from hwsim.units import ceil_div
 
 # Slots of a group move in step. With few groups whole waves of items meet the memory at once and leave it idle
 # together: 4 are up to 8 % too slow, and up to 11 % slower with faster memory; 32 differ from 16 by 0.3 %.

@@ -16,8 +16,8 @@ import numpy as np
 from hwsim.operators.candidates import Programs, rates_of
 from hwsim.operators.mapper.gpu.attention_fold import Groups
 from hwsim.operators.mapper.gpu.attention_program import WINDOW, template
-from hwsim.operators.mapper.gpu.attention_splits import ceil_div
 from hwsim.operators.program import LAW_DTYPE
+from hwsim.units import ceil_div
 
 
 @dataclass(frozen=True)

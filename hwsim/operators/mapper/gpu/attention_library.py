@@ -10,9 +10,9 @@ import numpy as np
 
 from hwsim.describe.attention import Attention
 from hwsim.memory.law import laws
-from hwsim.operators.mapper.gpu.attention_splits import ceil_div
 from hwsim.operators.mapper.gpu.machine import Machine
 from hwsim.operators.operator import DTYPES, SIXTEENTH_BYTES
+from hwsim.units import ceil_div
 
 GRAIN = 1 << 10  # parts of a resident share, and of a rate per cycle
 
@@ -85,11 +85,6 @@ class Device:
 def rate(value: Fraction) -> Fraction:
     """A rate with a small denominator, rounded down so that rounding never makes anything faster."""
     return max(Fraction(int(value * GRAIN), GRAIN), Fraction(1, GRAIN))
-
-
-def whole(value: Fraction) -> int:
-    """Rounded up to a whole number (cycles, bytes)."""
-    return -(-value.numerator // value.denominator)
 
 
 def missing(footprint: np.ndarray, kept: int) -> np.ndarray:

@@ -20,10 +20,11 @@ from hwsim.operators.mapper.gpu.attention_batch import Chunks, Heads, Lengths, W
 from hwsim.operators.mapper.gpu.attention_decode import ACCUMULATOR
 from hwsim.operators.mapper.gpu.attention_fold import GROUPS, Groups, fold
 from hwsim.operators.mapper.gpu.attention_kernel import Items, Kernel, Rates, as_programs
-from hwsim.operators.mapper.gpu.attention_library import GRAIN, Device, capable, missing, rate, whole
+from hwsim.operators.mapper.gpu.attention_library import GRAIN, Device, capable, missing, rate
 from hwsim.operators.mapper.gpu.attention_prefill import Tiling, dispatch, tiling
-from hwsim.operators.mapper.gpu.attention_splits import BLOCK, IN_EVERY_KERNEL, RULES, Grid, ceil_div
+from hwsim.operators.mapper.gpu.attention_splits import BLOCK, IN_EVERY_KERNEL, RULES, Grid
 from hwsim.operators.mapper.gpu.machine import Machine
+from hwsim.units import ceil_div, ceil_fraction
 
 ALONE = True  # a graph replays it without copies: keys and values are one set
 
@@ -110,7 +111,7 @@ def kernel(device: Device, heads: Heads, chunks: Chunks, lengths: Lengths, dtype
     before, flush = attention_prefill.append(device, heads, tokens)
     combined = 2 * lengths.sum(rows.parts) * heads.heads * heads.head_dim * ACCUMULATOR
     zero = np.zeros(cases, np.int64)
-    rates = rates_of(device, dtype)
+    rates, one = rates_of(device, dtype), library.decode
     groups = place(device, cut, work, decodes, first)
     if library.mixed.order == "heads":
         groups, classes = by_coldness(device, heads, lengths, groups, classes)
@@ -120,7 +121,7 @@ def kernel(device: Device, heads: Heads, chunks: Chunks, lengths: Lengths, dtype
         rates=rates, groups=groups, classes=classes,
         launch=zero + device.cycles(library.prefill.launch) + empty(device, heads, chunks, lengths, cut),
         before=before, flush=flush, hbm_after=zero, l2_after=np.where(rows.joined, combined, 0),
-        combine=rows.joined * (whole(library.decode.combine) + whole(library.decode.combine_split) * rows.widest),
+        combine=rows.joined * (ceil_fraction(one.combine) + ceil_fraction(one.combine_split) * rows.widest),
     )  # fmt: skip
 
 
@@ -164,7 +165,7 @@ def empty(device: Device, heads: Heads, chunks: Chunks, lengths: Lengths, cut: T
     most = np.maximum.reduceat(rounds, chunks.first[:-1])
     sequences = chunks.sum(np.ones_like(rounds)) + lengths.sum(np.ones_like(lengths.keys))
     useful = chunks.sum(rounds) + lengths.sum(np.ones_like(lengths.keys))
-    return (most * sequences - useful) * cut.items * whole(device.library.mixed.empty) // device.cores
+    return (most * sequences - useful) * cut.items * ceil_fraction(device.library.mixed.empty) // device.cores
 
 
 def by_coldness(device: Device, heads: Heads, lengths: Lengths, groups: Groups,

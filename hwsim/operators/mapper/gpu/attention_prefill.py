@@ -19,9 +19,9 @@ from hwsim.operators.mapper.gpu.attention_batch import Chunks, Heads, Lengths, W
 from hwsim.operators.mapper.gpu.attention_decode import kernel as decode_kernel
 from hwsim.operators.mapper.gpu.attention_fold import GROUPS, fold
 from hwsim.operators.mapper.gpu.attention_kernel import Items, Kernel, Rates, as_programs
-from hwsim.operators.mapper.gpu.attention_library import GRAIN, Device, capable, missing, rate, whole
-from hwsim.operators.mapper.gpu.attention_splits import ceil_div
+from hwsim.operators.mapper.gpu.attention_library import GRAIN, Device, capable, missing, rate
 from hwsim.operators.mapper.gpu.machine import Machine
+from hwsim.units import ceil_div, ceil_fraction
 
 PIECE = 1 << 20  # query tiles listed at a time
 ALONE = True  # a graph replays it without copies: keys and values are one set
@@ -57,9 +57,11 @@ def tiling(device: Device, heads: Heads, dtype: str) -> Tiling:
     speed = rate(device.tensor[dtype])
     products = ceil_div(flop * speed.denominator, speed.numerator)
     elements = prefill.queries * prefill.keys
-    rest = device.exposed(whole(prefill.softmax * elements), elements, products)
+    rest = device.exposed(ceil_fraction(prefill.softmax * elements), elements, products)
     tile = products + rest
-    return Tiling(rows, heads.kv_heads if prefill.packed else heads.heads, flop, rest, tile, whole(prefill.item))
+    return Tiling(
+        rows, heads.kv_heads if prefill.packed else heads.heads, flop, rest, tile, ceil_fraction(prefill.item)
+    )
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hwsim.describe.attention import Splits as Rule
+from hwsim.units import ceil_div
 
 BLOCK = 128  # keys of a block, in which all of these libraries count
 
@@ -44,10 +45,6 @@ class Splits(NamedTuple):
     def parts(self, blocks: np.ndarray) -> np.ndarray:
         """Parts of a sequence with `blocks` blocks (broadcast against the bounds)."""
         return np.maximum(np.minimum(self.most, ceil_div(blocks, self.least_blocks)), 1)
-
-
-def ceil_div(a: np.ndarray, b: np.ndarray | int) -> np.ndarray:
-    return -(-a // b)
 
 
 def wave_efficient(

@@ -16,10 +16,11 @@ import numpy as np
 from hwsim.operators.candidates import Candidates, Programs, rates_of
 from hwsim.operators.machine import per_cycle
 from hwsim.operators.mapper.gpu.machine import Machine
-from hwsim.operators.mapper.gpu.tiles import ceil_div, missing
+from hwsim.operators.mapper.gpu.tiles import missing
 from hwsim.operators.mapper.streams import STREAMS, Stream
 from hwsim.operators.operator import SIXTEENTH_BYTES
 from hwsim.operators.program import Template, TemplateBuilder
+from hwsim.units import ceil_div
 
 PIECE = 16 << 10  # bytes of one SM that are one command
 SECTION = 2 << 10  # bytes worth a command of their own while fewer than DEPTH are in flight

@@ -8,7 +8,8 @@ import numpy as np
 
 from hwsim.operators.mapper.gpu.machine import Machine
 from hwsim.operators.mapper.gpu.program import PIECES, template
-from hwsim.operators.mapper.gpu.tiles import Work, ceil_div
+from hwsim.operators.mapper.gpu.tiles import Work
+from hwsim.units import ceil_div
 
 NEVER = -(1 << 28)  # base of a wait that holds nothing up
 Amounts = dict[str, list[np.ndarray]]

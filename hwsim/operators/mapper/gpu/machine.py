@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hwsim.memory.law import ServiceLaw
 from hwsim.operators import machine
 from hwsim.operators.machine import per_cycle
 from hwsim.units import cycles_ceil
+
+if TYPE_CHECKING:
+    from hwsim.operators.step import StepSamples, StepShape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +70,12 @@ class Machine(machine.Machine):
             "multicast": chip.generation.multicast,
             **{name: cycles_ceil(seconds, Fraction(clock)) for name, seconds in times.items()},
         }
+
+    def step_surface(self, shape: StepShape) -> StepSamples:
+        """Chunks and decodes of a step share the SMs, in one kernel or in two."""
+        from hwsim.operators.mapper.gpu.step_surface import StepSurface
+
+        return StepSurface.kept(self, shape)
 
     @classmethod
     def cache(cls, chip: Any) -> int:

@@ -14,16 +14,12 @@ import numpy as np
 
 from hwsim.operators.mapper.gpu.machine import Machine
 from hwsim.operators.operator import SIXTEENTH_BYTES
+from hwsim.units import ceil_div
 
 DEEPEST = 16  # stages of a copy pipeline: more hide no latency there is
 LARGE_TILE = 128 * 256  # elements of a tile that keeps a tensor unit busy by itself
 Columns = Mapping[str, np.ndarray]
 HIT = 1024  # hit shares are counted in 1/1024
-
-
-def ceil_div(a: np.ndarray, b: np.ndarray | int) -> np.ndarray:
-    """a / b rounded up."""
-    return -(-a // b)
 
 
 @dataclass(frozen=True)

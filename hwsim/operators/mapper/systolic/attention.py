@@ -13,9 +13,10 @@ import numpy as np
 
 from hwsim.operators.candidates import Candidates, Programs, rates_of
 from hwsim.operators.mapper.systolic.attention_program import template
-from hwsim.operators.mapper.systolic.blocks import size_bytes, up
+from hwsim.operators.mapper.systolic.blocks import size_bytes
 from hwsim.operators.mapper.systolic.machine import Machine
 from hwsim.operators.operator import DTYPES, SIXTEENTH_BYTES
+from hwsim.units import ceil_div
 
 Ints = np.ndarray
 SOFTMAX = 6  # fp32 operations for each score, beside its exponential
@@ -58,16 +59,16 @@ class Heads:
     @staticmethod
     def of(machine: Machine, dims: Mapping[str, Ints]) -> Heads:
         kv_heads, head_dim = dims["kv_heads"], dims["head_dim"]
-        own = up(kv_heads, machine.cores)
+        own = ceil_div(kv_heads, machine.cores)
         sizes = np.array([SIXTEENTH_BYTES[name] for name in DTYPES], np.int64)[dims["kv_dtype"]]
         return Heads(
-            cores=up(kv_heads, own),
+            cores=ceil_div(kv_heads, own),
             kv_heads=own,
             group=dims["heads"] // kv_heads,
-            slices=up(head_dim, machine.cols),
+            slices=ceil_div(head_dim, machine.cols),
             all_heads=dims["heads"],
             head_dim=head_dim,
-            kv_bytes=up(2 * kv_heads * head_dim * sizes, 16),
+            kv_bytes=ceil_div(2 * kv_heads * head_dim * sizes, 16),
         )
 
 
@@ -78,7 +79,7 @@ def decode_items(machine: Machine, heads: Heads, sequences: Ints, keys: Ints) ->
     size = np.where(small, kernel.small_keys, kernel.keys)
     return Items(
         items=sequences,
-        blocks=sequences * up(keys, size),
+        blocks=sequences * ceil_div(keys, size),
         keys=sequences * keys,
         queries=np.ones_like(keys),
         tokens=sequences,
@@ -90,7 +91,7 @@ def decode_items(machine: Machine, heads: Heads, sequences: Ints, keys: Ints) ->
 def prefill_items(machine: Machine, heads: Heads, sequences: Ints, new: Ints, visible: Ints, window: Ints) -> Items:
     """A block of queries of a sequence is an item; it sees the keys up to its last query, inside its window."""
     kernel = machine.kernels.attention
-    count = up(new, kernel.queries)
+    count = ceil_div(new, kernel.queries)
     case = np.repeat(np.arange(len(new)), count)
     index = np.arange(len(case)) - np.repeat(np.cumsum(count) - count, count)
     first = (visible - new)[case] + index * kernel.queries
@@ -98,7 +99,7 @@ def prefill_items(machine: Machine, heads: Heads, sequences: Ints, new: Ints, vi
     begin = np.where(window[case] > 0, np.maximum(first + 1 - window[case], 0), 0)
     starts = np.cumsum(count) - count
     keys = np.add.reduceat(last - begin, starts)
-    blocks = np.add.reduceat(up(last - begin, kernel.keys), starts)
+    blocks = np.add.reduceat(ceil_div(last - begin, kernel.keys), starts)
     return Items(
         items=sequences * count,
         blocks=sequences * blocks,
@@ -106,7 +107,7 @@ def prefill_items(machine: Machine, heads: Heads, sequences: Ints, new: Ints, vi
         queries=np.minimum(new, kernel.queries),
         tokens=sequences * new,
         # A sequence starts once; its blocks carry a share of it each.
-        start=(machine.cycles(kernel.block) + up(machine.cycles(kernel.sequence), count)) * heads.kv_heads,
+        start=(machine.cycles(kernel.block) + ceil_div(machine.cycles(kernel.sequence), count)) * heads.kv_heads,
         block=np.zeros_like(new),
     )
 
@@ -201,12 +202,12 @@ def programs_of(machine: Machine, heads: Heads, phases: list[Items], dtype: str,
 
     tokens, blocks = np.zeros_like(flops), np.zeros_like(flops)
     for number, p in enumerate(phases):
-        rows = up(2 * p.keys * heads.kv_heads * heads.slices, arrays)
+        rows = ceil_div(2 * p.keys * heads.kv_heads * heads.slices, arrays)
         scores = p.keys * p.queries * heads.kv_heads * heads.group
         amounts = {
             "bytes": p.keys * heads.kv_bytes,
             "kept": rows,
-            "moved": up(rows * p.queries * heads.group, machine.rows),
+            "moved": ceil_div(rows * p.queries * heads.group, machine.rows),
             "special": scores,
             "flops": scores * SOFTMAX,
         }

@@ -12,6 +12,7 @@ from hwsim.operators.mapper.systolic.folds import DATAFLOWS
 from hwsim.operators.mapper.systolic.machine import Machine
 from hwsim.operators.mapper.systolic.program import BUFFERS
 from hwsim.operators.operator import SIXTEENTH_BYTES
+from hwsim.units import ceil_div
 
 Ints = np.ndarray
 FLOWS = tuple(DATAFLOWS)
@@ -19,19 +20,14 @@ ACCUMULATOR = 4  # bytes of a sum in the scratchpad
 RESULT = 2  # bytes of a value of the result: bf16 whatever the operands
 
 
-def up(above: Ints | int, below: Ints | int) -> Ints:
-    """Quotient rounded up."""
-    return -(-np.asarray(above) // below)
-
-
 def size_bytes(elements: Ints, dtype: str) -> Ints:
     """Bytes of elements, rounded up."""
-    return up(elements * SIXTEENTH_BYTES[dtype], 16)
+    return ceil_div(elements * SIXTEENTH_BYTES[dtype], 16)
 
 
 def absent_1024(amount: Ints, place: int) -> Ints:
     """Share of an amount that a place cannot hold, in 1/1024, rounded up."""
-    return up(np.maximum(amount - place, 0) * 1024, np.maximum(amount, 1))
+    return ceil_div(np.maximum(amount - place, 0) * 1024, np.maximum(amount, 1))
 
 
 @dataclass(frozen=True)
@@ -66,16 +62,16 @@ class Blocks:
 def cut(machine: Machine, dims: Mapping[str, Ints], c: Mapping[str, Ints], dtype: str) -> Blocks:
     """Blocks of the products `dims` for candidates with columns rows, columns, depth, flow, arrays."""
     m, n, k = dims["m"], dims["n"], dims["k"]
-    slices = up(n, machine.cols)  # columns of arrays
-    own = up(slices, np.minimum(slices, machine.cores))
-    cores = up(slices, own)
-    wide = np.minimum(up(n, cores), own * machine.cols)
-    panels = up(m, c["rows"])
+    slices = ceil_div(n, machine.cols)  # columns of arrays
+    own = ceil_div(slices, np.minimum(slices, machine.cores))
+    cores = ceil_div(slices, own)
+    wide = np.minimum(ceil_div(n, cores), own * machine.cols)
+    panels = ceil_div(m, c["rows"])
     columns = np.minimum(c["columns"], wide)
     depth = np.minimum(c["depth"], k)
-    blocks, steps = up(wide, columns), up(k, depth)
+    blocks, steps = ceil_div(wide, columns), ceil_div(k, depth)
     b = Blocks(
-        cores=cores, panels=panels, blocks=blocks, steps=steps, rows=up(m, panels), columns=columns, depth=depth,
+        cores=cores, panels=panels, blocks=blocks, steps=steps, rows=ceil_div(m, panels), columns=columns, depth=depth,
         last_columns=wide - columns * (blocks - 1), last_depth=k - depth * (steps - 1),
         resident=np.ones_like(m), flow=c["flow"], arrays=c["arrays"],
     )  # fmt: skip
@@ -88,8 +84,8 @@ def folds_of(machine: Machine, b: Blocks, columns: Ints, depth: Ints) -> tuple[I
     folds, moved = np.zeros_like(b.rows), np.zeros_like(b.rows)
     for index, flow in enumerate(DATAFLOWS.values()):
         taken = b.flow == index
-        tiles = up(sizes[flow.across], machine.rows) * up(sizes[flow.along], machine.cols)
-        folds = np.where(taken, up(tiles, b.arrays), folds)
+        tiles = ceil_div(sizes[flow.across], machine.rows) * ceil_div(sizes[flow.along], machine.cols)
+        folds = np.where(taken, ceil_div(tiles, b.arrays), folds)
         moved = np.where(taken, sizes[flow.moved], moved)
     return folds, moved
 

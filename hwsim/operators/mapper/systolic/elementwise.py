@@ -15,9 +15,10 @@ import numpy as np
 from hwsim.operators.candidates import Candidates, Programs, rates_of
 from hwsim.operators.machine import per_cycle
 from hwsim.operators.mapper.streams import STREAMS, Stream
-from hwsim.operators.mapper.systolic.blocks import absent_1024, size_bytes, up
+from hwsim.operators.mapper.systolic.blocks import absent_1024, size_bytes
 from hwsim.operators.mapper.systolic.machine import Machine
 from hwsim.operators.program import Template, TemplateBuilder
+from hwsim.units import ceil_div
 
 Ints = np.ndarray
 PIECE = 256 << 10  # bytes of one core that are one command
@@ -112,20 +113,20 @@ def count(machine: Machine, dims: Mapping[str, Ints], dtype: str, stream: Stream
     rows, cols = dims["rows"], dims["cols"]
     elements = rows * cols
     cores = np.minimum(rows, machine.cores) if stream.rows else np.full_like(rows, machine.cores)
-    share = up(rows, cores) * cols if stream.rows else up(elements, cores)
+    share = ceil_div(rows, cores) * cols if stream.rows else ceil_div(elements, cores)
     source, result = size_bytes(elements * stream.reads, dtype), size_bytes(elements * stream.writes, dtype)
     absent = absent_1024(source + result, machine.sram * machine.cores // 2)
     if not machine.timing.warm_activations:
         absent = np.full_like(absent, 1024)
     port = size_bytes(share * stream.reads, dtype) * stream.passes
     amounts = {
-        "hbm.read": source if stream.cold else up(source * absent, 1024),
+        "hbm.read": source if stream.cold else ceil_div(source * absent, 1024),
         "port.read": port,
         "special": share * stream.special,
         "flops": share * stream.flops,
         "port.write": size_bytes(share * stream.writes, dtype),
-        "hbm.write": up(result * absent, 1024),
-        "pieces": np.maximum(up(port, PIECE), (port // SECTION).clip(1, DEPTH)),
+        "hbm.write": ceil_div(result * absent, 1024),
+        "pieces": np.maximum(ceil_div(port, PIECE), (port // SECTION).clip(1, DEPTH)),
     }
     return amounts, cores
 

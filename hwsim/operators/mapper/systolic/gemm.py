@@ -22,12 +22,12 @@ from hwsim.operators.mapper.systolic.blocks import (
     need_bytes,
     place_bytes,
     size_bytes,
-    up,
 )  # fmt: skip
 from hwsim.operators.mapper.systolic.folds import DATAFLOWS
 from hwsim.operators.mapper.systolic.machine import Machine
 from hwsim.operators.mapper.systolic.program import BUFFERS, template
 from hwsim.operators.operator import SIXTEENTH_BYTES
+from hwsim.units import ceil_div
 
 Ints = np.ndarray
 CHUNK = 128  # cases ranked together
@@ -92,7 +92,7 @@ def rate_of(machine: Machine, dtype: str) -> Fraction:
 
 def sixteenths(amount: Ints, rate: Fraction) -> Ints:
     """1/16 cycles of an amount at a rate."""
-    return up(amount * 16 * rate.denominator, rate.numerator)
+    return ceil_div(amount * 16 * rate.denominator, rate.numerator)
 
 
 def rank_of(machine: Machine, b: Blocks, dims: Mapping[str, Ints], dtype: str, traffic: Traffic) -> Ints:
@@ -158,11 +158,11 @@ def bytes_of(machine: Machine, b: Blocks, dims: Mapping[str, Ints], dtype: str, 
     found: Amounts = {}
     for p, (rows, panels) in enumerate(heights):
         for s, (depth, steps) in enumerate(depths):
-            amount = up(size_bytes(rows * depth, dtype) * traffic.a_1024, 1024) * b.cores
+            amount = ceil_div(size_bytes(rows * depth, dtype) * traffic.a_1024, 1024) * b.cores
             found["a", s + 4 * p] = amount * (1 - b.resident), panels * steps * (b.blocks - 1)
             found["a", s + 2 + 4 * p] = amount, panels * steps
         for w, (columns, blocks) in enumerate(widths):
-            amount = up(RESULT * rows * columns * traffic.out_1024, 1024)
+            amount = ceil_div(RESULT * rows * columns * traffic.out_1024, 1024)
             found["out", w + 2 * p] = amount, panels * blocks
     for w, (columns, blocks) in enumerate(widths):
         for s, (depth, steps) in enumerate(depths):

@@ -11,6 +11,11 @@ import pytest
 
 from hwsim._core import serve_types as types
 from hwsim._core.serve import ServeRun
+from hwsim.operators.machine import Machine
+from hwsim.operators.mapper.gpu.step_surface import StepSurface
+from hwsim.operators.simulate import OpResult
+from hwsim.operators.step import StepShape
+from hwsim.operators.surface import BOUNDS
 
 BUDGET, SEQS, LAYERS = 2048, 128, 32
 FIXED_US = 8.0  # smallest attention kernel of the table
@@ -39,37 +44,63 @@ def summed(path, count_name, most, skip=()):
     return picoseconds(total)
 
 
-def grid_of(x, y, us, xs, ys):
-    """Table (x, y) -> us on the grid xs, ys: along y first, then along x."""
-    rows = {value: sorted(zip(y[x == value], us[x == value])) for value in sorted(set(x))}
-    lines = np.array([np.interp(ys, *zip(*row)) for row in rows.values()])
-    return np.array([np.interp(xs, list(rows), line) for line in lines.T]).T
+class Grid:
+    """Measured times in us over two axes, linear between."""
+
+    def __init__(self, x, y, us, xs, ys):
+        rows = {value: sorted(zip(y[x == value], us[x == value])) for value in sorted(set(x))}
+        lines = np.array([np.interp(ys, *zip(*row)) for row in rows.values()])
+        self.xs, self.ys = xs, ys
+        self.us = np.array([np.interp(xs, list(rows), line) for line in lines.T]).T
+
+    def at(self, x, y):
+        return np.interp(x, self.xs, [np.interp(y, self.ys, line) for line in self.us])
+
+
+class Measured(StepSurface):
+    """Steps of the kernels that were measured on the chip, instead of simulated ones."""
+
+    def measure(self, path):
+        names = ("prefill_chunk", "kv_prefill", "n_decode", "kv_decode", "time_us")
+        chunk, cached, n, context, us = (np.array(c, float) for c in column(path, *names))
+        contexts, decodes = np.unique(context[context > 0]), 2 ** np.arange(8)
+        alone, prompts = chunk == 0, n == 0
+        chunks = np.unique(np.append(1, chunk[chunk > 0]))
+        self.prefill = Grid(chunk[prompts], cached[prompts], us[prompts], chunks, np.append(0, contexts))
+        self.decode = Grid(n[alone], context[alone], us[alone], decodes, contexts)
+        # Decodes inside a mixed kernel: what they add to a chunk of 256 tokens.
+        mixed = (chunk == 256) & (cached == 0) & (n > 0)
+        joined = Grid(n[mixed], context[mixed], us[mixed], decodes, contexts)
+        joined.us = np.maximum(joined.us - self.prefill.at(256, 0) + FIXED_US, self.decode.us)
+        self.joined = joined
+
+    def simulate(self, steps):
+        time = picoseconds([self.of_step(step) for step in steps])
+        zero = np.zeros_like(time)
+        return OpResult(time, zero, zero, np.zeros((len(time), BOUNDS.stop - BOUNDS.start), np.int64), zero, {},
+                        [None] * len(time), [""] * len(time))  # fmt: skip
+
+    def of_step(self, step):
+        us = sum(self.prefill.at(*chunk) for chunk in step.chunks) - FIXED_US * max(len(step.chunks) - 1, 0)
+        if len(step.contexts):
+            decodes = len(step.contexts), np.mean(step.contexts)
+            us += self.joined.at(*decodes) - FIXED_US if step.chunks else self.decode.at(*decodes)
+        return us
 
 
 @pytest.fixture(scope="module")
 def measured_costs(shared):
     folder = shared / "measured" / "kernels_rtxpro6000_llama31_8b"
-    names = ("prefill_chunk", "kv_prefill", "n_decode", "kv_decode", "time_us")
-    chunk, cached, n, context, us = (np.array(c, float) for c in column(folder / "attention.csv", *names))
-    contexts = np.unique(context[context > 0]).astype(np.int64)
-    chunks, decodes = np.unique(np.append(1, chunk[chunk > 0])).astype(np.int64), 2 ** np.arange(8)
-    alone, prompts = chunk == 0, n == 0
-    # Decodes inside a mixed kernel: what they add to a chunk of 256 tokens.
-    mixed = (chunk == 256) & (cached == 0) & (n > 0)
-    from_zero = np.append(0, contexts)
-    prefill = grid_of(chunk[prompts], cached[prompts], us[prompts], chunks, from_zero)
-    chunk_us = prefill[chunks == 256, 0]
-    decode = grid_of(n[alone], context[alone], us[alone], decodes, contexts)
-    joined = grid_of(n[mixed], context[mixed], us[mixed], decodes, contexts) - chunk_us + FIXED_US
+    steps = Measured(Machine.of("rtx-pro-6000", "vllm"), StepShape(32, 8, 128, BUDGET, SEQS, 20_000))
+    steps.measure(folder / "attention.csv")
     return types.Costs(
         token_time=summed(folder / "dense.csv", "tokens", BUDGET, skip=["layer"]),
         seq_time=summed(folder / "per_sequence.csv", "sequences", SEQS),
-        prefill=types.Surface(chunks, from_zero, picoseconds(prefill)),
-        decode=types.Surface(decodes, contexts // 16, picoseconds(decode)),
-        decode_mixed=types.Surface(decodes, contexts // 16, picoseconds(np.maximum(joined, decode))),
+        prefill=None,
+        decode=None,
+        step=steps,
         layers=LAYERS,
         step_gap_ps=10**9,
-        fixed_ps=int(FIXED_US * 1e6),
     )
 
 
@@ -89,10 +120,12 @@ def real(shared):
 
 def served(real, costs, depth):
     """The same requests through the core: its request table, in seconds."""
-    rules = types.Rules(BUDGET, SEQS, 30_000, tile_tokens=16, async_depth=depth, frontend_ps=5 * 10**8)
+    rules = types.Rules(BUDGET, SEQS, 30_000, async_depth=depth, frontend_ps=5 * 10**8)
     arrival = np.rint(real["arrival_time"] * 1e12).astype(np.int64)
     run = ServeRun(types.Requests(arrival, real["input_toks"], real["output_toks"]), rules, costs)
-    assert run.run() == types.DONE
+    while (status := run.run()) == types.MISSING:
+        costs.step.fill(run.missing()[:, 1])
+    assert status == types.DONE
     table = run.requests()
     return {
         name: table[name] / 1e12 for name in ("arrival_ps", "queued_ps", "admitted_ps", "first_token_ps", "finish_ps")

@@ -29,15 +29,10 @@ class Case:
             prefill=surface(rng, 1, tokens, 0, longest + tokens, int(rng.integers(0, 2))),
             decode=surface(rng, 1, seqs, 1, -(-longest // self.rules.tile_tokens)),
             layers=int(rng.integers(0, 4)),
-            pad_decode=types.pad_table(tokens, np.unique(rng.integers(1, tokens + 1, 4))),
+            pad=types.pad_table(tokens, np.unique(rng.integers(1, tokens + 1, 4))),
             step_gap_ps=int(rng.integers(0, 50)),
             seq_gap_ps=int(rng.integers(0, 10)),
             mixed_gap_ps=int(rng.integers(0, 50)),
-            decode_mixed=surface(rng, 1, seqs, 1, -(-longest // self.rules.tile_tokens)) if self.seed % 3 else None,
-            one_kernel=bool(self.seed % 2),
-            fixed_ps=int(rng.integers(0, 20)),
-            item_ps=int(rng.integers(0, 50)),
-            tile_ps=int(rng.integers(0, 30)),
         )
         if not known:
             for table in tables(costs):
@@ -47,8 +42,8 @@ class Case:
 
 def tables(costs: types.Costs) -> list[np.ndarray]:
     """The cost tables by the number `missing` gives them."""
-    surfaces = [costs.prefill, costs.decode] + ([costs.decode_mixed] if costs.decode_mixed else [])
-    return [costs.token_time, costs.seq_time, *(surface.value for surface in surfaces)]
+    assert costs.prefill is not None and costs.decode is not None
+    return [costs.token_time, costs.seq_time, costs.prefill.value, costs.decode.value]
 
 
 def surface(rng: np.random.Generator, x0: int, x1: int, y0: int, y1: int, skew: int = 0) -> types.Surface:

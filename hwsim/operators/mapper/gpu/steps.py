@@ -1,13 +1,12 @@
 """Whole simulation of real steps: any chunks, any contexts, one kernel or two as the library has them.
 
-The serving core composes a step from samples of cost surfaces (`hwsim.operators.compose`); this is what it is held
-against, and what `hwsim replay --record operators` can afford for single steps.
+The serving core composes a step from samples of cost surfaces (`step_surface`); this is what it is held against,
+and what gives the samples.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,14 +20,7 @@ from hwsim.operators.mapper.gpu.machine import Machine
 from hwsim.operators.operator import DTYPES
 from hwsim.operators.power import limited, load_of
 from hwsim.operators.simulate import OpResult
-
-
-@dataclass(frozen=True)
-class Step:
-    """Attention work of one scheduler step: prefill chunks (new tokens, cached keys) and contexts of decodes."""
-
-    chunks: Sequence[tuple[int, int]] = ()
-    contexts: Sequence[int] = ()
+from hwsim.operators.step import Step
 
 
 def simulate_steps(

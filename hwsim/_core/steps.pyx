@@ -1,9 +1,14 @@
 """The composition of attention steps as the serving core does it, for batches and for tests against the numpy lines."""
 
 import numpy as np
-from hwsim._core.step_surface cimport AXES, StepForm, StepSums, StepTable, step_time
+from hwsim._core.step_surface cimport AXES, TILE, StepForm, StepSums, StepTable, step_time
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
+
+from hwsim._core import serve_types
+
+cdef StepSums _sums
+assert np.asarray(<StepSums[:1]> &_sums).dtype.names == serve_types.StepSums._fields and TILE == serve_types.TILE_TOKENS
 
 
 cdef class Steps:

@@ -6,8 +6,9 @@ from serve_cases import Case, random_case
 
 from hwsim._core import serve_types as types
 from hwsim._core.serve import ServeRun
-from hwsim.operators.compose import CAPACITY, StepSurface, Sums, slot_of
-from hwsim.operators.step_form import StepForm
+from hwsim.operators.mapper.gpu.step_form import StepForm
+from hwsim.operators.mapper.gpu.step_grid import StepGrid
+from hwsim.operators.mapper.gpu.step_surface import CAPACITY, StepSurface, slot_of
 from hwsim.reference import serve as reference
 
 
@@ -18,9 +19,9 @@ class MadeUp(StepSurface):
         rng = np.random.default_rng(case.seed)
         longest = int((case.requests.prompt_tokens + case.requests.output_tokens).max(initial=1))
         some = {name: int(rng.integers(1, 60)) for name in StepForm.__dataclass_fields__}
-        flags = {"one_kernel": one_kernel, "heads_first": bool(rng.integers(2)), "splits": True}
+        flags = {"one_kernel": one_kernel, "heads_first": bool(rng.integers(2))}
         self.form = StepForm(**(some | flags | {"parts": rng.integers(1, 4, 129 * (case.rules.max_tokens + 1))}))
-        self.axes = (
+        axes = (
             np.arange(1, 5),
             np.array([0, 1, 8, 32, 128]),
             np.append(0, 2 ** np.arange(4, 12)),
@@ -29,6 +30,7 @@ class MadeUp(StepSurface):
             2 ** np.arange(4, 12),
             2 ** np.arange(4, 12),
         )
+        self.grid = StepGrid(axes, self.form)
         self.keys, self.scales = np.zeros(CAPACITY, np.int64), np.zeros(CAPACITY, np.int64)
 
     def fill(self, cells: np.ndarray) -> None:
@@ -72,4 +74,3 @@ def test_core_and_reference_agree_on_steps_priced_as_a_whole(one_kernel):
 def test_sums_of_a_step_are_those_the_table_of_steps_is_asked_by():
     sums = reference.sums_of([(10, 0), (4, 100)], [20, 7], 8)
     assert sums == (14, 116, 400, 104, 10, 2, 4, 3, 27, 449)
-    assert types.StepSums._fields == Sums._fields

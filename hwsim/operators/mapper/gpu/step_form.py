@@ -1,31 +1,29 @@
 """A closed form of the attention of a step in integers: how a simulated sample varies within its cell.
 
 Work of the chunks and of the decodes on the slots, bytes from HBM, the longest item, and what starting takes. It
-carries samples of `compose.StepSurface` over a few percent; it is no time by itself.
+carries samples of `step_surface.StepSurface` over a few percent; it is no time by itself.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hwsim._core.serve_types import TILE_TOKENS as TILE
+from hwsim._core.serve_types import Ints, StepSums
 from hwsim.operators.mapper.gpu.attention_batch import Heads
-from hwsim.operators.mapper.gpu.attention_library import Device, rate, whole
-from hwsim.operators.mapper.gpu.attention_prefill import tiling
+from hwsim.operators.mapper.gpu.attention_library import Device, rate
+from hwsim.operators.mapper.gpu.attention_prefill import Tiling, tiling
 from hwsim.operators.mapper.gpu.attention_splits import IN_EVERY_KERNEL, wave_efficient
 from hwsim.operators.mapper.gpu.machine import Machine
 from hwsim.operators.operator import DTYPES
+from hwsim.operators.step import StepShape
+from hwsim.units import ceil_div, ceil_fraction
 
-if TYPE_CHECKING:
-    from hwsim.operators.compose import Sums
-
-Ints = NDArray[np.int64]
-TILE = 128
 NANO = 1024  # work is counted in 1/1024 ns
 MOST_WAVES = 4  # of query tiles that are told apart
+START = 5  # latencies of the memory: sequences, queries, keys and values one after the other, and results at the end
 CAPS = np.arange(129)  # blocks of the longest sequence; no rule allows more parts than 128
 
 
@@ -35,8 +33,8 @@ class StepForm:
 
     Attributes
     ----------
-    one_kernel, heads_first, splits : bool
-        Chunks and decodes in one kernel; all sequences of a head first; that kernel splits sequences.
+    one_kernel, heads_first : bool
+        Chunks and decodes in one kernel; all sequences of a head first.
     start_prefill, start_decode, token : of a call, and of a new token
     chunk_token, chunk_pair : work of a new token, and of a new token x key (both counted twice)
     chunk_item, chunk_key : longest item of a chunk: itself, and a key
@@ -50,7 +48,6 @@ class StepForm:
 
     one_kernel: bool
     heads_first: bool
-    splits: bool
     start_prefill: int
     start_decode: int
     token: int
@@ -75,64 +72,28 @@ class StepForm:
     parts: Ints
 
     @staticmethod
-    def of(
-        machine: Machine, heads: int, kv_heads: int, head_dim: int, most_tokens: int, kv_dtype: str, dtype: str
-    ) -> StepForm:
+    def of(machine: Machine, of: StepShape) -> StepForm:
         """Of a library on a chip, for one device's heads."""
         device = Device.of(machine)
-        prefill, decode = device.library.prefill, device.library.decode
-        given = {
-            "heads": heads,
-            "kv_heads": kv_heads,
-            "head_dim": head_dim,
-            "kv_dtype": DTYPES.index(kv_dtype or dtype),
-        }
-        shape = Heads.of({name: np.array([value], np.int64) for name, value in given.items()}, dtype)
-        cut = tiling(device, shape, dtype)
-        items, rows, tile = int(cut.items[0]), int(cut.rows[0]), int(cut.tile[0])
+        columns = {"heads": of.heads, "kv_heads": of.kv_heads, "head_dim": of.head_dim}
+        columns["kv_dtype"] = DTYPES.index(of.kv_dtype or of.dtype)
+        heads = Heads.of({name: np.array([value], np.int64) for name, value in columns.items()}, of.dtype)
+        cut = tiling(device, heads, of.dtype)
+        library, items, rows = device.library, int(cut.items[0]), int(cut.rows[0])
+        tile_bytes = int(heads.cache(np.array([TILE], np.int64))[0])
         scale = NANO * 10**9 / device.clock  # floats here round equally everywhere: products and one floor
-
-        def fine(cycles: float) -> int:
-            return int(cycles * scale) + 1
-
-        step = max(whole(decode.tile_time), device.hbm_latency // 2) * TILE / decode.tile
-        slots = device.cores * decode.slots_per_unit
-        tile_bytes = int(shape.cache(np.array([TILE], np.int64))[0])
-        moved = 2 * kv_heads * head_dim * 2 + tile_bytes // TILE
-        moved += 4 * heads * head_dim if prefill.rotary else 0
-        combines = decode.splits.rule in IN_EVERY_KERNEL
-        rounds = np.arange(-(-most_tokens // rows) + 1, dtype=np.int64)
-        grid, blocks = (axis.ravel() for axis in np.meshgrid(np.maximum(rounds, 1) * items, CAPS, indexing="ij"))
-        parts = wave_efficient(grid, device.cores, blocks, decode.splits.most, every=True)
-        parts[blocks <= 4] = 1
-        if decode.splits.rule == "best":
-            parts = np.maximum(blocks, 1)
+        work = _chunk_work(device, cut) | _decode_work(device, of.kv_heads) | _start(device, of, tile_bytes)
+        work["tile_bytes"] = tile_bytes / float(rate(device.hbm))
         return StepForm(
-            one_kernel=device.library.mixed.kernels == "one",
-            heads_first=device.library.mixed.order == "heads",
-            splits=combines,
-            start_prefill=fine(device.cycles(prefill.launch) + START * device.clock / 10**9),
-            start_decode=fine(device.cycles(decode.launch) + START * device.clock / 10**9),
-            token=fine(moved / float(rate(prefill.append * device.cores))),
-            chunk_token=fine(items * (cut.once + tile / 2) / (rows * device.cores)),
-            chunk_pair=fine(items * tile / (2 * rows * prefill.keys * device.cores)),
-            chunk_item=fine(cut.once + tile / 2),
-            chunk_key=fine(tile / prefill.keys),
-            mixed_item=fine(items * cut.once / device.cores),
-            mixed_tile=fine(items * tile * TILE / prefill.keys / device.cores),
-            mixed_once=fine(cut.once),
-            mixed_step=fine(tile * TILE / prefill.keys),
-            decode_item=fine(kv_heads * whole(decode.item) / slots),
-            decode_tile=fine(kv_heads * step / slots),
-            decode_once=fine(whole(decode.item)),
-            decode_step=fine(step),
-            tile_bytes=fine(tile_bytes / float(rate(device.hbm))),
-            group=heads // kv_heads,
-            kv_heads=kv_heads,
+            one_kernel=library.mixed.kernels == "one",
+            heads_first=library.mixed.order == "heads",
+            **{name: int(cycles * scale) + 1 for name, cycles in work.items()},
+            group=of.heads // of.kv_heads,
+            kv_heads=of.kv_heads,
             cores=device.cores,
             rows=rows,
             items=items,
-            parts=parts if combines else np.ones_like(parts),
+            parts=_parts(device, items, ceil_div(of.most_tokens, rows)),
         )
 
     def constants(self) -> Ints:
@@ -142,15 +103,17 @@ class StepForm:
     def allowed(self, widest: Ints, longest: Ints) -> Ints:
         """Parts the rule allows decodes beside a chunk of `widest` tokens, by the blocks of the longest sequence."""
         last = len(self.parts) // len(CAPS) - 1
-        return self.parts[np.minimum(-(-widest // self.rows), last) * len(CAPS) + np.minimum(longest, len(CAPS) - 1)]
+        return self.parts[
+            np.minimum(ceil_div(widest, self.rows), last) * len(CAPS) + np.minimum(longest, len(CAPS) - 1)
+        ]
 
     def same_class(self, grid: Ints, index: Ints, tokens: Ints, chunks: Ints, longest: Ints) -> Ints:
         """Grid points moved to a neighbour, so that query tiles make as many waves and leave decodes as many parts."""
 
         def kind(asked: Ints) -> Ints:
-            widest = np.maximum(-(-4 * asked // chunks), 1)
-            rounds = asked // widest * -(-widest // self.rows) + -(-(asked % widest) // self.rows)
-            waves = np.minimum(-(-rounds * self.items // self.cores), MOST_WAVES)
+            widest = np.maximum(ceil_div(4 * asked, chunks), 1)
+            rounds = asked // widest * ceil_div(widest, self.rows) + ceil_div(asked % widest, self.rows)
+            waves = np.minimum(ceil_div(rounds * self.items, self.cores), MOST_WAVES)
             return waves * 1000 + self.allowed(widest, longest)
 
         wanted = kind(tokens)
@@ -160,7 +123,7 @@ class StepForm:
             index = np.where(better, other, index)
         return index
 
-    def ask(self, sums: Sums) -> Ints:
+    def ask(self, sums: StepSums[Ints]) -> Ints:
         """The closed form of steps, int64[n] in 1/1024 ns."""
         chunk, pairs = sums.tokens > 0, 2 * sums.behind + sums.squares
         work = self.chunk_token * sums.tokens + self.chunk_pair * pairs
@@ -172,17 +135,17 @@ class StepForm:
         apart = start + _longer(work, path) + np.where(sums.decodes > 0, self.start_decode + alone, 0)
         return np.where(mixed, start + self.token * sums.decodes + self._mixed(sums, work, path, memory), apart)
 
-    def _decodes(self, sums: Sums, memory: Ints) -> Ints:
+    def _decodes(self, sums: StepSums[Ints], memory: Ints) -> Ints:
         parts = np.maximum(self.cores // np.maximum(sums.decodes * self.kv_heads, 1), 1)
         path = self.decode_once + self.decode_step * sums.longest // parts
         return _longer(np.maximum(self.decode_item * sums.decodes + self.decode_tile * sums.tiles, memory), path)
 
-    def _mixed(self, sums: Sums, work: Ints, path: Ints, memory: Ints) -> Ints:
+    def _mixed(self, sums: StepSums[Ints], work: Ints, path: Ints, memory: Ints) -> Ints:
         decodes = self.mixed_item * sums.decodes + self.mixed_tile * sums.tiles
         blocks = (sums.behind + sums.squares) // (self.rows * TILE) + sums.tiles
-        each = np.maximum(-(-11 * blocks * self.items // (10 * self.cores)), 1)
-        parts = np.minimum(self.allowed(sums.widest, deepest(sums)), -(-sums.longest // each))
-        longest = self.mixed_once + self.mixed_step * -(-sums.longest // np.maximum(parts, 1))
+        each = np.maximum(ceil_div(11 * blocks * self.items, 10 * self.cores), 1)
+        parts = np.minimum(self.allowed(sums.widest, deepest(sums)), ceil_div(sums.longest, each))
+        longest = self.mixed_once + self.mixed_step * ceil_div(sums.longest, np.maximum(parts, 1))
         if self.heads_first:  # the first query head of a KV head waits for HBM, the others find its keys in the L2
             total = work + np.maximum(decodes // self.group, memory) + decodes - decodes // self.group
         else:
@@ -190,14 +153,65 @@ class StepForm:
         return _longer(total, np.maximum(path, longest))
 
 
-START = 3000  # ns beside the launch until the first item is under way and after the last
+def _start(device: Device, of: StepShape, tile_bytes: int) -> dict[str, float]:
+    """Cycles until the first item works and after the last, and of the kernel that appends a new token."""
+    prefill, decode = device.library.prefill, device.library.decode
+    moved = 4 * of.kv_heads * of.head_dim + tile_bytes // TILE
+    moved += 4 * of.heads * of.head_dim if prefill.rotary else 0
+    ends = START * device.hbm_latency
+    return {
+        "start_prefill": device.cycles(prefill.launch) + ends,
+        "start_decode": device.cycles(decode.launch) + ends,
+        "token": moved / float(rate(prefill.append * device.cores)),
+    }
 
 
-def deepest(sums: Sums) -> Ints:
+def _chunk_work(device: Device, cut: Tiling) -> dict[str, float]:
+    """Cycles of the kernel of chunks: of the whole device, and of one item."""
+    keys, cores, once = device.library.prefill.keys, device.cores, cut.once
+    items, rows, tile = int(cut.items[0]), int(cut.rows[0]), int(cut.tile[0])
+    return {
+        "chunk_token": items * (once + tile / 2) / (rows * cores),
+        "chunk_pair": items * tile / (2 * rows * keys * cores),
+        "chunk_item": once + tile / 2,
+        "chunk_key": tile / keys,
+        "mixed_item": items * once / cores,
+        "mixed_tile": items * tile * TILE / keys / cores,
+        "mixed_once": once,
+        "mixed_step": tile * TILE / keys,
+    }
+
+
+def _decode_work(device: Device, kv_heads: int) -> dict[str, float]:
+    """The same of the kernel of decodes alone."""
+    decode = device.library.decode
+    step = max(ceil_fraction(decode.tile_time), device.hbm_latency // 2) * TILE / decode.tile
+    once, slots = ceil_fraction(decode.item), device.cores * decode.slots_per_unit
+    return {
+        "decode_item": kv_heads * once / slots,
+        "decode_tile": kv_heads * step / slots,
+        "decode_once": once,
+        "decode_step": step,
+    }
+
+
+def _parts(device: Device, items: int, rounds: int) -> Ints:
+    """`StepForm.parts` for up to so many rounds of query tiles."""
+    splits = device.library.decode.splits
+    grid, blocks = (axis.ravel() for axis in np.meshgrid(np.arange(rounds + 1), CAPS, indexing="ij"))
+    if splits.rule not in IN_EVERY_KERNEL:
+        return np.ones_like(blocks)
+    if splits.rule == "best":
+        return np.maximum(blocks, 1)
+    parts = wave_efficient(np.maximum(grid, 1) * items, device.cores, blocks, splits.most, every=True)
+    return np.where(blocks <= 4, 1, parts)
+
+
+def deepest(sums: StepSums[Ints]) -> Ints:
     """Blocks of the longest sequence of a step, decoding or not."""
-    return np.maximum(sums.longest, -(-sums.reach // TILE))
+    return np.maximum(sums.longest, ceil_div(sums.reach, TILE))
 
 
-def _longer(a: Any, b: Any) -> Any:
+def _longer(a: Ints, b: Ints) -> Ints:
     """The larger, and a quarter of the smaller: they hide each other but for their ends."""
     return np.maximum(a, b) + np.minimum(a, b) // 4
