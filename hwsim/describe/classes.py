@@ -22,6 +22,7 @@ CLASSES: Mapping[str, str] = {
     "gpu": "hwsim.describe.gpu",
     "systolic": "hwsim.describe.systolic",
     "pipeline": "hwsim.describe.pipeline",
+    "wafer": "hwsim.describe.wafer",
 }
 
 

@@ -34,6 +34,9 @@ ALIASES: dict[tuple[str, str], str] = {
     ("software", "vllm"): "vllm-0.19",
     ("software", "trtllm"): "trtllm-1.3",
     ("software", "nccl"): "nccl-2.29",
+    ("accelerator", "cs-2"): "wse-2",
+    ("accelerator", "cs-3"): "wse-3",
+    ("software", "cerebras"): "cerebras-2024-08",
     ("model", "mistral-7b"): "mistral-7b-v0.1",
 }
 

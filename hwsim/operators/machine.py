@@ -34,6 +34,7 @@ MACHINES: Mapping[str, str] = {
     "gpu": "hwsim.operators.mapper.gpu.machine",
     "systolic": "hwsim.operators.mapper.systolic.machine",
     "pipeline": "hwsim.operators.mapper.pipeline.machine",
+    "wafer": "hwsim.operators.mapper.wafer.machine",
 }
 
 

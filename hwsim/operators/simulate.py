@@ -28,6 +28,7 @@ BEST = 3  # candidates simulated of each case
 GPU = "hwsim.operators.mapper.gpu"
 SYSTOLIC = "hwsim.operators.mapper.systolic"
 PIPELINE = "hwsim.operators.mapper.pipeline"
+WAFER = "hwsim.operators.mapper.wafer"
 ATTENTION = ("attention_prefill", "attention_decode", "attention_mixed")
 ELEMENTWISE = ("norm", "activation", "softmax", "rope", "embed", "sample")
 COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all")
@@ -44,6 +45,9 @@ MAPPERS: dict[tuple[str, str], str] = {
     **{("pipeline", kind): f"{PIPELINE}.elementwise:{kind}" for kind in ELEMENTWISE},
     **{("pipeline", kind): f"{PIPELINE}.attention:{kind}" for kind in ATTENTION},
     **{("pipeline", kind): f"{PIPELINE}.collective:{kind}" for kind in COLLECTIVES},
+    ("wafer", "gemm"): f"{WAFER}.gemm",
+    **{("wafer", kind): f"{WAFER}.elementwise:{kind}" for kind in ELEMENTWISE},
+    **{("wafer", kind): f"{WAFER}.attention:{kind}" for kind in ("attention_prefill", "attention_decode")},
     **{
         (class_, kind): f"hwsim.operators.mapper.collective:{kind}"
         for class_ in ("gpu", "systolic")

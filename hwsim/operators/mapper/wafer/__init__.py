@@ -1,0 +1,1 @@
+"""Mappers of class wafer: programs of a square region of cores, one file a family of operators."""

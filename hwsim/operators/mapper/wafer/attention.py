@@ -1,0 +1,112 @@
+"""Attention on a wafer, keys and values spread over the region: tokens along one axis, elements of heads the other.
+
+Decode: scores of a core's keys, summed along the heads' axis; maximum and sum of the softmax along the tokens'; the
+values it holds, summed along the tokens'. Every query head has keys of its own: heads that share keys read them again.
+Prefill: head by head a product by cyclic shifts, a softmax along the rows, a product. All keys are multiplied, also
+those that the causal mask takes out again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hwsim.operators.candidates import Candidates, Programs
+from hwsim.operators.mapper.wafer import phases, regions, shift
+from hwsim.operators.mapper.wafer.machine import Machine
+from hwsim.operators.mapper.wafer.phases import Phase
+from hwsim.operators.mapper.wafer.regions import Dims
+from hwsim.operators.mapper.wafer.shift import Product
+from hwsim.operators.operator import DTYPES, SIXTEENTH_BYTES
+
+Ints = np.ndarray
+SOFTMAX = 6  # operations for each score, beside its exponential
+
+
+def keys_of(dims: Dims) -> Ints:
+    """Keys that a sequence's queries see, int64[P]."""
+    window = dims["window"]
+    return np.where(window > 0, np.minimum(dims["kv_len"], window + dims["q_len"] - 1), dims["kv_len"])
+
+
+def decode_phases(side: int, dims: Dims) -> list[Phase]:
+    """Scores, maximum, sum, output of a core: each ends with an all-reduce."""
+    keys = dims["batch"] * -(-keys_of(dims) // side)
+    elements = -(-dims["heads"] * dims["head_dim"] // side)
+    heads = -(-elements // dims["head_dim"])  # that a core holds elements of
+    flops, sequences = 2 * keys * elements, dims["batch"] * heads
+    scores = keys * heads
+    return [
+        Phase.of(tensor=flops, partial=scores),
+        Phase.of(vector=scores, partial=sequences),
+        Phase.of(special=scores, vector=(SOFTMAX - 1) * scores, partial=sequences),
+        Phase.of(tensor=flops, partial=dims["batch"] * elements),
+    ]
+
+
+def prefill_products(machine: Machine, side: int, dims: Dims, dtype: str) -> tuple[Ints, list[Product], Phase]:
+    """Heads of all sequences, the two products of one, its softmax."""
+    new, keys, head_dim = dims["q_len"], keys_of(dims), dims["head_dim"]
+    size = SIXTEENTH_BYTES[dtype]
+    rows = -(-new // side)
+    scores = rows * -(-keys // side)
+    softmax = Phase.of(special=scores, vector=SOFTMAX * scores, partial=rows)
+    products = [
+        Product.of(machine, side, new, keys, head_dim, size),
+        Product.of(machine, side, new, head_dim, keys, size),
+    ]
+    return dims["batch"] * dims["heads"], products, softmax
+
+
+@dataclass(frozen=True)
+class Mapper:
+    """Mapper of one kind of attention."""
+
+    kind: str
+
+    def _way(self, machine: Machine, dtype: str) -> regions.Way:
+        if self.kind == "attention_decode":
+            return regions.Way(
+                "tree",
+                lambda side, d: phases.cycles(machine, side, decode_phases(side, d), dtype),
+                lambda side, d, index: phases.programs(machine, side, decode_phases(side, d), dtype, index),
+            )
+        return regions.Way(
+            "cyclic shift",
+            lambda side, d: shift.cycles(machine, side, *prefill_products(machine, side, d, dtype), dtype),
+            lambda side, d, index: shift.programs(
+                machine, side, *prefill_products(machine, side, d, dtype), dtype, index
+            ),
+        )
+
+    def refuse(self, machine: Machine, dims: Dims, dtype: str) -> list[str | None]:
+        """Cases that are none: heads that do not divide, more new tokens than keys, more keys than the wafer holds."""
+        sizes = np.array([SIXTEENTH_BYTES[name] for name in DTYPES], np.float64)[dims["kv_dtype"]]
+        need = dims["batch"].astype(np.float64) * dims["kv_len"] * 2 * dims["kv_heads"] * dims["head_dim"] * sizes / 16
+        found = regions.too_large(machine, need, "keys and values need")
+        several = (dims["q_len"] > 1) & (self.kind == "attention_decode")
+        for wrong, text in (
+            (dims["heads"] % dims["kv_heads"] != 0, "query heads do not divide over the KV heads"),
+            (several, "attention_decode has one new token a sequence: take attention_prefill"),
+            (dims["q_len"] > dims["kv_len"], "kv_len counts the new tokens too: it is at least q_len"),
+        ):
+            for row in np.flatnonzero(wrong):
+                found[row] = text
+        return found
+
+    def propose(self, machine: Machine, dims: Dims, dtype: str) -> Candidates:
+        """Every region, ranked by the closed form of its program."""
+        return regions.propose(machine, dims, [self._way(machine, dtype)])
+
+    def programs(self, machine: Machine, dims: Dims, dtype: str, chosen: Candidates) -> list[Programs]:
+        """Programs of the chosen candidates."""
+        return regions.programs(dims, chosen, [self._way(machine, dtype)])
+
+    def describe(self, chosen: Candidates, row: int) -> str:
+        """A candidate in words: "on 660 x 660 cores"."""
+        return regions.describe(("keys and values spread",), chosen, row)
+
+
+# Named by hwsim.operators.simulate, one for each kind.
+attention_prefill, attention_decode = (Mapper(kind) for kind in ("attention_prefill", "attention_decode"))

@@ -1,0 +1,75 @@
+"""What a wafer offers to its mappers beside what every accelerator does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import ceil, isqrt
+from typing import Any
+
+from hwsim.errors import bad
+from hwsim.memory.law import ServiceLaw
+from hwsim.operators import machine
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine(machine.Machine):
+    """One wafer, or a square region of it.
+
+    Attributes
+    ----------
+    half : Fraction
+        16-bit FLOP per cycle of one core outside matrix products.
+    fabric : Fraction
+        Bytes per cycle between a core and its router.
+    hop : int
+        Cycles from one router to the next.
+    side : int or None
+        Cores on a side of the region; None: an operator takes the best of those the software tries.
+    """
+
+    half: Fraction
+    fabric: Fraction
+    hop: int
+    side: int | None = None
+
+    @classmethod
+    def own(cls, chip: Any, service: Mapping[str, ServiceLaw], clock: int) -> dict[str, Any]:
+        """The fabric."""
+        half = machine.per_cycle(chip.units.vector.half)
+        return {"half": half, "fabric": machine.per_cycle(chip.fabric.rate), "hop": ceil(chip.fabric.hop)}
+
+    @property
+    def step(self) -> int:
+        """Cycles that a message costs a core beside its words."""
+        return ceil(self.kernels.step)
+
+    @property
+    def largest(self) -> int:
+        """Cores on a side of the largest square."""
+        return isqrt(self.cores)
+
+    @property
+    def sides(self) -> list[int]:
+        """Regions an operator may take."""
+        if self.side is not None:
+            return [self.side]
+        return sorted({min(side, self.largest) for side in self.kernels.sides})
+
+    @property
+    def prefill_keys(self) -> int:
+        """Keys that one more key of a core stands for."""
+        return self.side or self.largest
+
+    def on(self, side: int) -> Machine:
+        """This wafer with `side` x `side` cores for every operator.
+
+        Raises
+        ------
+        InputError
+            More cores than the wafer has.
+        """
+        if not 1 <= side <= self.largest:
+            raise bad("region", f"{side}x{side}", f"1x1 to {self.largest}x{self.largest}, the cores of a wafer")
+        return replace(self, side=side, key=f"{self.key}/{side}")

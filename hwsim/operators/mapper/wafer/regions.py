@@ -1,0 +1,68 @@
+"""Where an operator runs: candidates over regions, and programs region by region."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hwsim.operators.candidates import Candidates, Programs, concatenate
+from hwsim.operators.mapper.wafer.machine import Machine
+
+Ints = np.ndarray
+Dims = Mapping[str, Ints]
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to do an operator on a region.
+
+    Attributes
+    ----------
+    name : str
+        For people.
+    cycles : callable
+        Cycles of cases on a region of some cores a side, int64[P].
+    programs : callable
+        Their programs, for candidates of some rows.
+    """
+
+    name: str
+    cycles: Callable[[int, Dims], Ints]
+    programs: Callable[[int, Dims, Ints], Programs]
+
+
+def propose(machine: Machine, dims: Dims, ways: Sequence[Way]) -> Candidates:
+    """One candidate for every case, region and way."""
+    case = np.arange(len(next(iter(dims.values()))))
+    parts = []
+    for side in machine.sides:
+        for number, way in enumerate(ways):
+            columns = {"side": np.full_like(case, side), "way": np.full_like(case, number)}
+            parts.append(Candidates(case, 16 * way.cycles(side, dims), columns))
+    return concatenate(parts)
+
+
+def programs(dims: Dims, chosen: Candidates, ways: Sequence[Way]) -> list[Programs]:
+    """Programs of the chosen candidates, those of one region and way together."""
+    found = []
+    for number, way in enumerate(ways):
+        for side in np.unique(chosen.columns["side"]).tolist():
+            rows = np.flatnonzero((chosen.columns["side"] == side) & (chosen.columns["way"] == number))
+            if len(rows):
+                of = {name: column[chosen.case[rows]] for name, column in dims.items()}
+                found.append(way.programs(side, of, rows))
+    return found
+
+
+def describe(names: Sequence[str], chosen: Candidates, row: int) -> str:
+    """A candidate in words: "tree on 660 x 660 cores"."""
+    side = int(chosen.columns["side"][row])
+    return f"{names[int(chosen.columns['way'][row])]} on {side} x {side} cores"
+
+
+def too_large(machine: Machine, need: np.ndarray, what: str) -> list[str | None]:
+    """Why operands of so many bytes, float64[P], do not fit the wafer's SRAM, or None."""
+    has = f"{machine.accelerator} has {machine.room / 1e9:.4g} GB of SRAM"
+    return [f"{what} {size / 1e9:.4g} GB, {has}" if size > machine.room else None for size in need.tolist()]
