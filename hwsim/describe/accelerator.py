@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -13,21 +14,24 @@ from hwsim.describe.generation import Generation
 from hwsim.describe.link import Link
 from hwsim.describe.memory import Memory
 from hwsim.describe.quantity import (
-    Bytes,
+    Bare,
     BytesPerCycle,
     BytesPerSecond,
-    Count,
     Dtype,
-    Factor,
     Flop,
     FlopPerCycle,
     Hertz,
     JoulesPerByte,
     JoulesPerFlop,
+    Parts,
     Ratio,
     Seconds,
+    SomeBytes,
     Watts,
+    Width,
 )
+
+Exponent = Annotated[Fraction, Bare(8)]
 
 
 class Clocks(Block):
@@ -39,14 +43,14 @@ class Clocks(Block):
 class Tensor(Block):
     """Units that multiply matrices; one entry for the whole device."""
 
-    count: Count = Field(description="units of the device (SMs, cores)")
+    count: Parts = Field(description="units of the device (SMs, cores)")
     per_cycle: dict[Dtype, Flop] = Field(description="operations of ONE unit per cycle, dense; a FMA is two")
 
 
 class Vector(Block):
     """Units that work on vectors."""
 
-    count: Count = Field(description="units of the device")
+    count: Parts = Field(description="units of the device")
     per_cycle: dict[Dtype, Flop] = Field(description="operations of ONE unit per cycle; a FMA is two")
     special: FlopPerCycle = Field(description="exponentials and other special functions of ONE unit per cycle")
 
@@ -61,8 +65,8 @@ class Units(Block):
 class Sram(Block):
     """Memory inside one unit (shared memory, scratchpad)."""
 
-    capacity: Bytes = Field(description="bytes of ONE unit")
-    usable: Bytes = Field(description="bytes of ONE unit a program can have")
+    capacity: SomeBytes = Field(description="bytes of ONE unit")
+    usable: SomeBytes = Field(description="bytes of ONE unit a program can have")
     port: BytesPerCycle = Field(description="bytes per cycle into ONE unit from the tier behind it")
 
 
@@ -70,12 +74,12 @@ class Hbm(Block):
     """Memory of the device: stacks or chips of one memory description."""
 
     memory: Annotated[Memory, Reference("memory")]
-    stacks: Count = Field(description="stacks (or chips) of the memory")
-    capacity: Bytes = Field(description="bytes of the device, as sold")
+    stacks: Width = Field(description="stacks (or chips) of the memory")
+    capacity: SomeBytes = Field(description="bytes of the device, as sold")
     rate: BytesPerSecond = Field(description="bytes per second of the device, as published")
     efficiency: Ratio = Field(description="share of what the memory's commands allow that long streams reach")
     latency: Seconds = Field(description="time from a unit's request to its first byte")
-    window: Bytes | None = Field(None, description="bytes the units keep in flight in ONE channel; none: enough")
+    window: SomeBytes | None = Field(None, description="bytes the units keep in flight in ONE channel; none: enough")
 
 
 class Tiers(Block):
@@ -89,12 +93,12 @@ class ScaleUp(Block):
     """Links to the other devices of the system."""
 
     link: Annotated[Link, Reference("link")]
-    count: Count = Field(description="links of ONE device")
+    count: Width = Field(description="links of ONE device")
     topology: Literal["switch", "pcie", "torus", "dragonfly"] = Field(
         description="switch: any pair at full rate; pcie: through the host's root; torus: neighbours alone; "
         "dragonfly: each chip of a node with each, and nodes with one another"
     )
-    devices: Count = Field(description="devices of the largest system")
+    devices: Parts = Field(description="devices of the largest system")
 
 
 class HostLink(Block):
@@ -119,7 +123,7 @@ class Power(Block):
     active_per_unit: Watts = Field(description="a unit that holds a program, waiting or not")
     per_flop: dict[Dtype, JoulesPerFlop] = Field(description="one operation at the highest clock")
     per_byte: dict[Literal["sram", "l2", "hbm"], JoulesPerByte] = Field(description="one byte out of or into a tier")
-    exponent: Factor = Field(description="dynamic and active energy fall with the clock to this power")
+    exponent: Exponent = Field(description="dynamic and active energy fall with the clock to this power")
     lowest_clock: Ratio = Field(description="share of the highest clock below which the limit makes the chip pause")
 
     @model_validator(mode="after")

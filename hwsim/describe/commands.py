@@ -15,7 +15,7 @@ from pydantic import Field
 
 from hwsim import units
 from hwsim.describe.block import Block
-from hwsim.describe.quantity import Bytes, Count, Hertz, Natural, Number, Ratio, refuse
+from hwsim.describe.quantity import Bytes, Count, Hertz, Number, Ratio, Whole, Width, in_range, refuse
 from hwsim.errors import InputError
 
 Level = Literal["channel", "pseudo_channel", "stack", "bank_group", "bank"]
@@ -26,6 +26,7 @@ COMMANDS: tuple[Command, ...] = get_args(Command)
 FIELDS: tuple[AddressField, ...] = get_args(AddressField)
 
 _MAXIMUM = re.compile(r"max\((.+),(.+)\)")
+_LONGEST, _LONGEST_CLOCKS = "1 ms", "1000000 cycles"  # a refresh interval is microseconds
 _SPAN = "a time or clocks: '16.25 ns', '4 cycles' or 'max(4 cycles, 5 ns)'"
 
 
@@ -46,7 +47,8 @@ class Timing(Number):
             match = _MAXIMUM.fullmatch(value.strip())
             found = [_span(part) for part in (match.groups() if match else (value,))]
             if all(found):
-                return Span(max(span.clocks for span in found if span), max(span.seconds for span in found if span))
+                clocks = in_range(max(span.clocks for span in found if span), "cycle", value, high=_LONGEST_CLOCKS)
+                return Span(clocks, in_range(max(span.seconds for span in found if span), "s", value, high=_LONGEST))
         raise refuse(repr(value), _SPAN)
 
     def text(self, value: Any) -> str:
@@ -72,17 +74,20 @@ def _span(text: str) -> Span | None:
 
 
 Duration = Annotated[Span, Timing()]
+Rows = Annotated[int, Whole(1, 2**24)]
+Ticks = Annotated[int, Whole(1, 2)]
+Length = Annotated[int, Whole(0, 64)]
 
 
 class Organisation(Block):
     """How a channel divides; each level holds so many of the next."""
 
-    pseudo_channels: Count = Field(description="parts with a data bus of their own; ranks where the standard has ranks")
-    stacks: Count = Field(description="stack ids of a pseudo-channel")
-    bank_groups: Count = Field(description="bank groups of a stack id")
-    banks: Count = Field(description="banks of a bank group")
-    rows: Count = Field(description="rows of a bank")
-    columns: Count = Field(description="accesses a row holds")
+    pseudo_channels: Width = Field(description="parts with a data bus of their own; ranks where the standard has ranks")
+    stacks: Width = Field(description="stack ids of a pseudo-channel")
+    bank_groups: Width = Field(description="bank groups of a stack id")
+    banks: Width = Field(description="banks of a bank group")
+    rows: Rows = Field(description="rows of a bank")
+    columns: Width = Field(description="accesses a row holds")
     access: Bytes = Field(description="bytes one column command moves")
 
 
@@ -134,10 +139,10 @@ class Commands(Block):
 
     channels: Count = Field(description="channels of the stack, chip or module")
     clock: Hertz = Field(description="command clock")
-    ticks: Count = Field(description="ticks of a clock: 2 where a precharge may use the falling edge")
+    ticks: Ticks = Field(description="ticks of a clock: 2 where a precharge may use the falling edge")
     bus: Literal["split", "shared"] = Field(description="row and column commands on wires of their own, or shared")
     organisation: Organisation
-    lengths: dict[Command, Natural] = Field(description="ticks a command occupies its bus, where more than one")
+    lengths: dict[Command, Length] = Field(description="ticks a command occupies its bus, where more than one")
     timings: dict[str, Duration] = Field(description="named timings; RL, WL and BL are always among them")
     rules: list[Rule] = Field(description="all constraints but the occupation of the command buses")
     refresh: Refresh

@@ -10,7 +10,7 @@ from pydantic import Field
 from hwsim.describe import accelerator, generation, software
 from hwsim.describe.attention import Attention
 from hwsim.describe.block import Block, Reference
-from hwsim.describe.quantity import Bytes, BytesPerCycle, Count, Natural, Ratio, Seconds
+from hwsim.describe.quantity import BytesPerCycle, Count, Natural, Ratio, Seconds, SomeBytes, Whole
 from hwsim.describe.software import Elementwise, Gemm
 
 
@@ -27,7 +27,7 @@ class UnitLimits(Block):
 
     accumulators: Natural = Field(description="32-bit accumulators of ONE unit")
     programs: Count = Field(description="most thread blocks of a matrix kernel on ONE unit")
-    stage: Bytes = Field(description="bytes along k of one stage of a staged copy")
+    stage: SomeBytes = Field(description="bytes along k of one stage of a staged copy")
 
 
 class Timing(generation.Timing):
@@ -53,11 +53,23 @@ class Generation(generation.Generation):
 class L2(Block):
     """Cache of the device in front of its memory."""
 
-    capacity: Bytes = Field(description="bytes of the device")
+    capacity: SomeBytes = Field(description="bytes of the device")
     usable: Ratio = Field(
         description="share of the capacity one copy of the data can fill (partitions duplicate lines)"
     )
     rate: BytesPerCycle = Field(description="bytes per cycle the cache can give, PER unit (times the number of units)")
+
+
+class Tensor(accelerator.Tensor):
+    """Tensor units; a program holds a row for each, so there may not be any number of them."""
+
+    count: Annotated[int, Whole(1, 2**14)] = Field(description="units of the device (SMs)")
+
+
+class Units(accelerator.Units):
+    """Arithmetic of the device."""
+
+    tensor: Tensor
 
 
 class Tiers(accelerator.Tiers):
@@ -72,6 +84,7 @@ class Accelerator(accelerator.Accelerator):
 
     class_: Literal["gpu"] = Field(alias="class", description="which mapper writes its programs")
     generation: Annotated[Generation, Reference("generation")]
+    units: Units
     tiers: Tiers
 
     def capacities(self) -> dict[str, int]:

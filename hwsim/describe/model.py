@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from fractions import Fraction
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from hwsim.describe.block import Description
-from hwsim.describe.quantity import Count, Factor, Natural
+from hwsim.describe.quantity import Bare, Natural, Parts, Whole, Width
 
 
 class Model(Description):
@@ -17,25 +18,25 @@ class Model(Description):
     kind: ClassVar[str] = "model"
 
     family: Literal["dense"] = "dense"
-    layers: Count
-    hidden: Count = Field(description="width of the residual stream")
-    heads: Count = Field(description="query heads")
-    kv_heads: Count = Field(description="key and value heads; equal to heads without grouping")
-    head_dim: Count
-    ffn: Count = Field(description="width of the feed-forward layer")
+    layers: Width
+    hidden: Parts = Field(description="width of the residual stream")
+    heads: Width = Field(description="query heads")
+    kv_heads: Width = Field(description="key and value heads; equal to heads without grouping")
+    head_dim: Width
+    ffn: Parts = Field(description="width of the feed-forward layer")
     gated: bool = Field(description="feed-forward with gate, up and down (three matrices) instead of two")
-    vocab: Count
+    vocab: Annotated[int, Whole(1, 2**24)]
     tied: bool = Field(description="output head shares the embedding's weights")
     positions: Natural = Field(0, description="longest context; 0 = not stated")
     learned_positions: Natural = Field(0, description="learned position embeddings; 0 = rotary or none")
-    rope_theta: Factor | None = None
+    rope_theta: Annotated[Fraction, Bare(10**12)] | None = None
     qkv_bias: bool = Field(False, description="query, key and value have biases")
     output_bias: bool = Field(False, description="the attention's output has a bias")
     ffn_bias: bool = Field(False, description="the feed-forward's matrices have biases")
     qk_norm: bool = Field(False, description="queries and keys are normalised per head")
     parallel_residual: bool = Field(False, description="attention and feed-forward read the same input")
     sliding_window: Natural = Field(0, description="keys a query sees; 0 = all")
-    norms: Count = Field(2, description="norms of a layer")
+    norms: Width = Field(2, description="norms of a layer")
     norm_bias: bool = Field(False, description="norms have a bias beside the scale")
 
     @model_validator(mode="after")

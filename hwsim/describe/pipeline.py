@@ -8,15 +8,15 @@ from pydantic import Field
 
 from hwsim.describe import accelerator, generation, software
 from hwsim.describe.block import Reference
-from hwsim.describe.quantity import BytesPerCycle, Count, Cycles, Dtype, Ratio
+from hwsim.describe.quantity import BytesPerCycle, Cycles, Dtype, Ratio, Width
 
 
 class Tensor(accelerator.Tensor):
     """Planes of multipliers whose weights are installed out of the streams; a unit is a chip with all its planes."""
 
-    planes: Count = Field(description="planes of ONE chip that each keep weights of one byte; two make one of 16 bits")
-    rows: Count = Field(description="rows of a plane: the weights' inner dimension")
-    cols: Count = Field(description="columns of a plane")
+    planes: Width = Field(description="planes of ONE chip that each keep weights of one byte; two make one of 16 bits")
+    rows: Width = Field(description="rows of a plane: the weights' inner dimension")
+    cols: Width = Field(description="columns of a plane")
     streams: BytesPerCycle = Field(description="bytes per cycle that all streams of ONE chip carry past its units")
 
 
@@ -29,8 +29,8 @@ class Units(accelerator.Units):
 class ScaleUp(accelerator.ScaleUp):
     """Links to the other chips: one to each chip of the node, the others to other nodes."""
 
-    node: Count = Field(description="chips of a node, each with a link to each other")
-    between: Count = Field(description="links of ONE chip to other nodes")
+    node: Width = Field(description="chips of a node, each with a link to each other")
+    between: Width = Field(description="links of ONE chip to other nodes")
 
 
 class Links(accelerator.Links):

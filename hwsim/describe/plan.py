@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from hwsim.describe.block import Description
-from hwsim.describe.quantity import Count
+from hwsim.describe.quantity import Parts
 from hwsim.describe.software import Tile
 
 
@@ -17,9 +17,9 @@ class Plan(Description):
     kind: ClassVar[str] = "plan"
     needs_source: ClassVar[bool] = False
 
-    tp: Count = Field(1, description="devices that share each matrix")
-    pp: Count = Field(1, description="stages that hold layers in turn")
-    dp: Count | None = Field(None, description="replicas; unset = as many as the system holds")
-    ep: Count = Field(1, description="devices that share the experts")
+    tp: Parts = Field(1, description="devices that share each matrix")
+    pp: Parts = Field(1, description="stages that hold layers in turn")
+    dp: Parts | None = Field(None, description="replicas; unset = as many as the system holds")
+    ep: Parts = Field(1, description="devices that share the experts")
     prefill_region: Tile | None = Field(None, description="cores of a prefill region, rows x columns; unset = chosen")
     decode_region: Tile | None = Field(None, description="cores of a decode region, rows x columns; unset = chosen")

@@ -51,27 +51,63 @@ class Number:
         return {"anyOf": [self.written(), own]}
 
 
-# Dimensions of which nothing can be zero: what never moves never ends.
-POSITIVE = ("Hz", "B/s", "B/cycle", "FLOP", "FLOP/cycle", "FLOP/s", "T/s")
+# Least and largest value of each dimension a description may state: far beyond any machine, so that what passes them is
+# a slip of a unit or a prefix, and so that the integers of the cores hold whatever is within.
+RANGES: dict[str, tuple[Fraction, Fraction]] = {
+    dimension: (units.parse(low, dimension), units.parse(high, dimension))
+    for dimension, low, high in (
+        ("B", "0 B", "10 PB"),
+        ("s", "0 s", "1 s"),
+        ("Hz", "1 kHz", "1 THz"),
+        ("W", "0 W", "1 MW"),
+        ("J", "0 J", "1 MJ"),
+        ("FLOP", "1 FLOP", "1 GFLOP"),
+        ("cycle", "0 cycles", "100000000 cycles"),
+        ("token", "0 tokens", "1000000000 tokens"),
+        ("T", "1 T", "1 GT"),
+        ("B/s", "1 kB/s", "1000 PB/s"),
+        ("B/cycle", "0.01 B/cycle", "1 GB/cycle"),
+        ("FLOP/s", "1 FLOP/s", "1000 EFLOP/s"),
+        ("FLOP/cycle", "0.01 FLOP/cycle", "1 GFLOP/cycle"),
+        ("T/s", "1 kT/s", "1000 GT/s"),
+        ("token/s", "0 token/s", "1000000000 token/s"),
+        ("J/B", "0 J/B", "1 uJ/B"),
+        ("J/FLOP", "0 J/FLOP", "1 uJ/FLOP"),
+        ("1", "0", "1"),
+    )
+}
+SLIP = "check the unit and its prefix"
+
+
+def in_range(value: Fraction, dimension: str, got: object, low: str = "", high: str = "") -> Fraction:
+    """The value, if a description may state it; `low` and `high` stand in for the ends of the dimension."""
+    ends_of = RANGES[dimension]
+    least, most = (units.parse(text, dimension) if text else end for text, end in zip((low, high), ends_of))
+    if least <= value <= most:
+        return value
+    words, example = units.DIMENSIONS[dimension]
+    if not value:
+        raise refuse(repr(got), f"{words} above zero, such as '{example}'")
+    ends = f"{units.format(least, dimension)} to {units.format(most, dimension)}"
+    raise refuse(repr(got), f"{words} from {ends}, such as '{example}'", SLIP)
 
 
 @dataclass(frozen=True)
 class Quantity(Number):
-    """A number with a unit of one dimension of `hwsim.units`; rates and clocks are above zero."""
+    """A number with a unit of one dimension of `hwsim.units`, in its range or between `low` and `high`."""
 
     dimension: str
+    low: str = ""
+    high: str = ""
 
     def validate(self, value: object) -> Fraction:
         """Value in base units from a text; a ratio may be bare (decimals of a file are Fractions)."""
         try:
             found = units.parse(value, self.dimension)
-            if found or self.dimension not in POSITIVE:
-                return found
-            words, example = units.DIMENSIONS[self.dimension]
-            raise refuse(repr(value), f"{words} above zero, such as '{example}'")
         except InputError as error:
             fault = error.faults[0]
             raise refuse(fault.got, fault.expected, fault.cure) from None
+        return in_range(found, self.dimension, value, self.low, self.high)
 
     def text(self, value: Fraction | int) -> str:
         """Number and unit."""
@@ -93,9 +129,10 @@ class Quantity(Number):
 
 @dataclass(frozen=True)
 class Whole(Number):
-    """A bare whole number with a least value."""
+    """A bare whole number in a range, both ends included."""
 
     least: int
+    most: int = 2**31
 
     def validate(self, value: object) -> int:
         """The number itself; text, decimals and true/false are refused."""
@@ -103,8 +140,8 @@ class Whole(Number):
             raise refuse(repr(value), "a whole number", "write it without a unit" if isinstance(value, str) else "")
         if isinstance(value, Fraction) and value.denominator != 1:
             raise refuse(value, "a whole number")
-        if not self.least <= value < 2**63:
-            raise refuse(value, f"a whole number of at least {self.least}" if value < self.least else "one below 2^63")
+        if not self.least <= value <= self.most:
+            raise refuse(value, f"a whole number from {self.least} to {self.most}")
         return int(value)
 
     def text(self, value: Fraction | int) -> int:
@@ -113,12 +150,14 @@ class Whole(Number):
 
     def written(self) -> dict[str, Any]:
         """An integer."""
-        return {"type": "integer", "minimum": self.least}
+        return {"type": "integer", "minimum": self.least, "maximum": self.most}
 
 
 @dataclass(frozen=True)
 class Bare(Number):
-    """A bare number without a unit and without an upper end (an exponent, a factor)."""
+    """A bare number without a unit (an exponent, a factor)."""
+
+    most: int = 10**6
 
     def validate(self, value: object) -> Fraction:
         """The number itself, exactly (a decimal may also come as text, from a result file)."""
@@ -128,6 +167,8 @@ class Bare(Number):
             raise refuse(repr(value), "a bare number such as 1.5")
         if value < 0:
             raise refuse(value, "a bare number that is not negative")
+        if value > self.most:
+            raise refuse(value, f"a bare number of at most {self.most}")
         return Fraction(value)
 
     def text(self, value: Fraction | int) -> str:
@@ -136,11 +177,13 @@ class Bare(Number):
 
     def written(self) -> dict[str, Any]:
         """A number."""
-        return {"type": "number", "minimum": 0}
+        return {"type": "number", "minimum": 0, "maximum": self.most}
 
 
 Bytes = Annotated[Fraction, Quantity("B")]
+SomeBytes = Annotated[Fraction, Quantity("B", low="1 B")]
 Seconds = Annotated[Fraction, Quantity("s")]
+LongSeconds = Annotated[Fraction, Quantity("s", high="24 h")]
 Hertz = Annotated[Fraction, Quantity("Hz")]
 Watts = Annotated[Fraction, Quantity("W")]
 Flop = Annotated[Fraction, Quantity("FLOP")]
@@ -154,6 +197,8 @@ JoulesPerFlop = Annotated[Fraction, Quantity("J/FLOP")]
 Ratio = Annotated[Fraction, Quantity("1")]
 Factor = Annotated[Fraction, Bare()]
 Count = Annotated[int, Whole(1)]
+Parts = Annotated[int, Whole(1, 2**20)]
+Width = Annotated[int, Whole(1, 2**16)]
 Natural = Annotated[int, Whole(0)]
 
 Dtype = Literal["fp32", "tf32", "bf16", "fp16", "fp8", "nvfp4", "int8", "int4"]

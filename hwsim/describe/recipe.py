@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar, TypeVar
 from pydantic import AfterValidator, Field
 
 from hwsim.describe.block import Block, Description
-from hwsim.describe.quantity import Count, Factor, Natural, Ratio, Seconds, refuse
+from hwsim.describe.quantity import Count, Factor, LongSeconds, Natural, Ratio, refuse
 
 Value = TypeVar("Value", int, Fraction)
 
@@ -57,13 +57,13 @@ TokenTable = Annotated[dict[str, Count], AfterValidator(_rising)]
 AddedTable = Annotated[dict[str, Natural], AfterValidator(_rising)]
 FactorTable = Annotated[dict[str, Factor], AfterValidator(_rising)]
 RatioTable = Annotated[dict[str, Ratio], AfterValidator(_rising)]
-TimeTable = Annotated[dict[str, Seconds], AfterValidator(_rising)]
+TimeTable = Annotated[dict[str, LongSeconds], AfterValidator(_rising)]
 
 
 class Arrivals(Block):
     """Gaps between requests; their local mean wanders between levels, which makes traffic bursty over minutes."""
 
-    gap: Seconds = Field(description="mean time between two requests")
+    gap: LongSeconds = Field(description="mean time between two requests")
     shape: FactorTable = Field(description="gap as a multiple of its local mean")
     run: Count = Field(1, description="requests in a row that share a local mean")
     pace: Annotated[list[Factor], AfterValidator(_pace)] = Field(

@@ -12,7 +12,7 @@ from pydantic_core import core_schema
 from hwsim.describe.block import Block, Description, Reference
 from hwsim.describe.classes import OfClass
 from hwsim.describe.collectives import Collectives
-from hwsim.describe.quantity import Count, Dtype, Factor, Ratio, Seconds, refuse
+from hwsim.describe.quantity import Count, Dtype, Factor, Ratio, Seconds, Whole, Width, refuse
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ class Gemm(Block):
 
     tiles: list[Tile] = Field(description="output tiles of one unit")
     pair_tiles: list[Tile] = Field([], description="output tiles of two units together")
-    splits: list[Count] = Field([1], description="ways to split k")
+    splits: list[Width] = Field([1], description="ways to split k")
     split_k: Count = Field(256, description="least k of a split")
-    stages: Count = Field(description="stages of the staged copy")
+    stages: Width = Field(description="stages of the staged copy")
     untuned: dict[Dtype, Tile] = Field({}, description="types with one tile for every shape: no split, one a unit")
     quantize: dict[Literal["fp8", "nvfp4", "int8"], Quantize] = Field({}, description="kernels before it, by type")
 
@@ -81,10 +81,10 @@ class Scheduler(Block):
     """How a server forms its steps."""
 
     kind: Literal["mixed", "prefill-first", "static"] = Field(description="mixed: chunks and decodes in one step")
-    token_budget: Count = Field(description="most tokens of a step")
-    max_num_seqs: Count = Field(description="most running requests")
-    block_tokens: Count = Field(16, description="tokens of a KV block")
-    async_depth: Count = Field(1, description="steps in flight")
+    token_budget: Annotated[int, Whole(1, 2**17)] = Field(description="most tokens of a step")
+    max_num_seqs: Width = Field(description="most running requests")
+    block_tokens: Width = Field(16, description="tokens of a KV block")
+    async_depth: Annotated[int, Whole(1, 2)] = Field(1, description="steps in flight")
     reserve: Literal["chunk", "prompt", "prompt+output"] = Field(description="KV that must be free to admit a request")
     memory_fraction: Ratio = Field(description="share of the memory the server may use")
     prefix_cache: bool = Field(description="freed full blocks are found again")

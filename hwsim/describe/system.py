@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from hwsim.describe.accelerator import Accelerator
 from hwsim.describe.block import Description, Reference
-from hwsim.describe.quantity import Count, Natural
+from hwsim.describe.quantity import Natural, Parts
 
 
 class System(Description):
@@ -18,7 +18,7 @@ class System(Description):
     kind: ClassVar[str] = "system"
 
     accelerator: Annotated[Accelerator, Reference("accelerator")]
-    count: Count = Field(description="accelerators")
+    count: Parts = Field(description="accelerators")
     spares: Natural = Field(0, description="accelerators among them that stand by and hold nothing")
 
     @property

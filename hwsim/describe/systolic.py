@@ -8,15 +8,15 @@ from pydantic import Field
 
 from hwsim.describe import accelerator, generation, software
 from hwsim.describe.block import Block, Reference
-from hwsim.describe.quantity import Count, Ratio, Seconds
+from hwsim.describe.quantity import Count, Ratio, Seconds, Width
 
 
 class Tensor(accelerator.Tensor):
     """Arrays of multipliers; a unit is a core with all its arrays."""
 
-    arrays: Count = Field(description="arrays of ONE core")
-    rows: Count = Field(description="rows of an array: the stationary operand's inner dimension")
-    cols: Count = Field(description="columns of an array")
+    arrays: Width = Field(description="arrays of ONE core")
+    rows: Width = Field(description="rows of an array: the stationary operand's inner dimension")
+    cols: Width = Field(description="columns of an array")
 
 
 class Units(accelerator.Units):

@@ -213,10 +213,12 @@ class _Builder:
         interval, recovery = self.timing(refresh.interval, "refresh"), self.timing(refresh.duration, "refresh")
         row["refresh"], row["recovery"] = _REFRESH[mode], recovery
         if mode == "per-bank":
-            interval = max(1, interval // unit_banks)
-            row["recovery"] = max(rule[3] for rule in self.rules().tolist() if rule[1] == rows.REFPB)
-        elif mode == "all-bank" and interval < 2 * recovery:
+            recovery = max(rule[3] for rule in self.rules().tolist() if rule[1] == rows.REFPB)
+            row["recovery"] = recovery
+        if mode != "none" and interval < 2 * recovery:
             raise bad(f"{self.at}: refresh", f"a refresh of {recovery} every {interval} ticks", "twice as many")
+        if mode == "per-bank":
+            interval = max(1, interval // unit_banks)
         row["interval"], row["phase"] = interval, interval + self.options.phase
 
     def set_queues(self, row: NDArray[np.void]) -> None:

@@ -181,7 +181,7 @@ BAD_RECIPES = {
     "falling": (PROMPT, "{0: 100, 50: 50, 100: 900}", "expected values that do not fall; that of 50 does"),
     "percents": (PROMPT, "{0: 9, 50: 9, 20: 9, 100: 9}", "expected rising percents; 20 stands after 50"),
     "word": (PROMPT, "{0: 100, half: 5, 100: 900}", "expected percents from 0 to 100 as keys; 'half' is none"),
-    "no tokens": (PROMPT, "{0: 0, 100: 900}", "lengths.prompt.0: got 0, expected a whole number of at least 1"),
+    "no tokens": (PROMPT, "{0: 0, 100: 900}", "lengths.prompt.0: got 0, expected a whole number from 1 to"),
     "no unit": ("gap: 1 s", "gap: 1", "arrivals.gap: got 1, expected"),
     "row order": ("prompt_up_to: 500, ", "", "lengths.outputs: got a list, expected rows with a rising prompt_up_to"),
     "pace": ("100: 1.5}}", "100: 1.5}, pace: [2, 1]}", "arrivals.pace: got a list, expected at least one number above"),
