@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -22,11 +23,18 @@ ROOTS = {"system.accelerator.": "accelerator", "software.": "software", "protoco
     metavar="PATH=VALUE",
     help="Override a value for all rows, e.g. system.accelerator.clocks.core='1.5 GHz'.",
 )
-def command(cases: Path, output: Path, sets: tuple[str, ...]) -> None:
+@click.option(
+    "--memory",
+    type=click.Choice(["law", "commands"]),
+    default="law",
+    show_default=True,
+    help="commands: send each operator's bytes through all channels of the memory, command by command.",
+)
+def command(cases: Path, output: Path, sets: tuple[str, ...], memory: Literal["law", "commands"]) -> None:
     """Time the operators of CASES.
 
     Columns: accelerator, software (ideal), op, dtype (bf16), protocol (in-model) and the operator's dimensions; others
-    pass through. Added: time_ns, bound, energy_j, error.
+    pass through. Added: time_ns, bound, energy_j, warning (where the law of the memory may be wrong), error.
     """
     from hwsim.operators import cases as files
 
@@ -36,14 +44,13 @@ def command(cases: Path, output: Path, sets: tuple[str, ...]) -> None:
         raise bad("-o", f"{output}", "another file than the cases", "the answers would replace them")
     overrides = split_sets(sets)
     table = files.read(cases)
-    answers = dict(files.answer(table, overrides))
+    answers = dict(files.answer(table, overrides, memory))
     files.write(table, answers, output)
-    failed = sum(1 for texts in answers.values() if texts[-1])
-    click.echo(
-        f"{len(answers)} operators, {failed} of them cannot run (see the column error)"
-        if failed
-        else f"{len(answers)} operators"
-    )
+    failed, warned = (sum(1 for texts in answers.values() if texts[place]) for place in (-1, -2))
+    told = [f"{len(answers)} operators"]
+    told += [f"{failed} of them cannot run (see the column error)"] if failed else []
+    told += [f"{warned} outside the range of their memory's law (see the column warning)"] if warned else []
+    click.echo(", ".join(told))
 
 
 def split_sets(sets: tuple[str, ...]) -> dict[str, list[str]]:

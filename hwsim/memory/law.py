@@ -139,8 +139,17 @@ class ServiceLaw:
         if self.channel.access.open_question:
             return f"{self.tier}: {self.channel.access.open_question}"
         if size_bytes < self.valid_from:
-            return f"{self.tier}: {size_bytes} B, below {self.valid_from} B one refresh is more than 2 %"
+            share = f"{float(self.refresh_share(size_bytes)):.1%}"
+            holds = f"within 2 % from {self.valid_from} B"
+            return f"{self.tier}: one refresh more or less is {share} of {size_bytes} B; {holds}"
         return ""
+
+    def refresh_share(self, size_bytes: int) -> Fraction:
+        """What one refresh more or less changes of the time of a stream of so many bytes, as a share of it."""
+        if self.channel is None:
+            return Fraction(0)
+        granules = self.channel.granules(-(-size_bytes // self.channels))
+        return max(self.channel.stall, self.channel.recovery) / (max(1, int(granules)) * self.channel.kept)
 
 
 def laws(accelerator: Accelerator, pattern: Pattern | Access = "sequential") -> dict[str, ServiceLaw]:

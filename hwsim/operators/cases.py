@@ -10,16 +10,18 @@ import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from hwsim.errors import Fault, InputError, bad
+from hwsim.operators.commands import simulate_by_commands
 from hwsim.operators.kept import simulate_kept
 from hwsim.operators.machine import Machine
 from hwsim.operators.operator import DTYPES, KINDS, Dim, Kind
 from hwsim.operators.simulate import OpResult
 
-ANSWERS = ("time_ns", "bound", "energy_j", "error")
+ANSWERS = ("time_ns", "bound", "energy_j", "warning", "error")
 # Columns that name a description, the kind it is of and what an empty cell means ("" = not allowed).
 NAMES: Mapping[str, str] = {"accelerator": "", "software": "ideal", "protocol": "in-model"}
 DEFAULT_DTYPE = "bf16"
@@ -173,7 +175,9 @@ def _unknown(kind: str, name: str) -> str | None:
     return library.similar(name, kind) or "see `hwsim list`"
 
 
-def answer(cases: Cases, sets: Sets | None = None) -> Iterator[tuple[int, list[str]]]:
+def answer(
+    cases: Cases, sets: Sets | None = None, memory: Literal["law", "commands"] = "law"
+) -> Iterator[tuple[int, list[str]]]:
     """Row numbers with their ANSWERS, batch by batch."""
     for (accelerator, software, protocol, kind, dtype), batch in cases.batches.items():
         columns = [dim.name for dim in KINDS[kind].dims] + list(KINDS[kind].dtypes)
@@ -181,12 +185,13 @@ def answer(cases: Cases, sets: Sets | None = None) -> Iterator[tuple[int, list[s
         dims = {name: np.ascontiguousarray(table[:, place]) for place, name in enumerate(columns)}
         try:
             machine = Machine.of(accelerator, software, protocol, sets)
-            result = simulate_kept(machine, kind, dims, dtype)
+            by_commands = memory == "commands"
+            result = (simulate_by_commands if by_commands else simulate_kept)(machine, kind, dims, dtype)
         except InputError as error:
             if any(fault.where.startswith("--set") for fault in error.faults):
                 raise  # a wrong override is no row's fault
             text = "; ".join(str(fault) for fault in error.faults).replace("\n", " ")
-            yield from ((row, ["", "", "", text]) for row in batch.rows)
+            yield from ((row, ["", "", "", "", text]) for row in batch.rows)
             continue
         yield from zip(batch.rows, answers_of(machine, result))
 
@@ -197,9 +202,10 @@ def answers_of(machine: Machine, result: OpResult) -> Iterator[list[str]]:
     energy = (result.energy_pj + result.active_pj) / 1e12 + static * result.time_ps
     for row, (time, error) in enumerate(zip(result.time_ps.tolist(), result.error)):
         if error is not None:
-            yield ["", "", "", error]
+            yield ["", "", "", "", error]
         else:
-            yield [f"{time // 1000}.{time % 1000:03d}", result.bound_name(row), f"{energy[row]:.9g}", ""]
+            picoseconds = f"{time // 1000}.{time % 1000:03d}"
+            yield [picoseconds, result.bound_name(row), f"{energy[row]:.9g}", result.warning(row), ""]
 
 
 def write(cases: Cases, answers: Mapping[int, list[str]], path: Path) -> None:

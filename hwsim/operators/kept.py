@@ -8,10 +8,11 @@ import numpy as np
 
 from hwsim._core.bounds import BOUND_CLASSES
 from hwsim.memo import Table
+from hwsim.memory.law import ServiceLaw
 from hwsim.operators.account import TIERS
 from hwsim.operators.machine import Machine
 from hwsim.operators.operator import complete, kind_of
-from hwsim.operators.simulate import BEST, OpResult, simulate
+from hwsim.operators.simulate import BEST, OpResult, memory_law, simulate
 
 _FIXED = ("time_ps", "energy_pj", "active_pj", "flops")
 _BOUND = slice(len(_FIXED), len(_FIXED) + len(BOUND_CLASSES))
@@ -38,7 +39,7 @@ def simulate_kept(machine: Machine, kind: str, dims: Mapping[str, object], dtype
         table.put(asked[runs], samples[runs])
         table.flush()
     place = place.reshape(-1)
-    return _unpack(samples[place], [errors[row] for row in place])
+    return _unpack(samples[place], [errors[row] for row in place], memory_law(machine, kind))
 
 
 def _table(machine: Machine, kind: str, dtype: str, columns: list[str]) -> Table:
@@ -58,7 +59,7 @@ def _pack(result: OpResult) -> np.ndarray:
     return samples
 
 
-def _unpack(samples: np.ndarray, errors: list[str | None]) -> OpResult:
+def _unpack(samples: np.ndarray, errors: list[str | None], law: ServiceLaw | None) -> OpResult:
     time, energy, active, flops = (samples[:, index].copy() for index in range(len(_FIXED)))
     tiers = {tier: samples[:, index] for index, tier in enumerate(TIERS, _TIERS.start) if samples[:, index].any()}
-    return OpResult(time, energy, active, samples[:, _BOUND].copy(), flops, tiers, errors, [""] * len(errors))
+    return OpResult(time, energy, active, samples[:, _BOUND].copy(), flops, tiers, errors, [""] * len(errors), law)

@@ -104,6 +104,8 @@ class Machine:
         Generation, the software's kernels of this generation, power of the accelerator, the accelerator itself, the
         software's library of collectives.
     timing : Timing
+    profile, timed : descriptions
+        The software and the protocol whole, to resolve the machine again with another memory.
     key : str
         Hash of all three descriptions.
     """
@@ -133,6 +135,8 @@ class Machine:
     power: Any = field(repr=False)
     chip: Any = field(repr=False)
     collectives: Any = field(repr=False)
+    profile: Any = field(repr=False)
+    timed: Any = field(repr=False)
 
     @staticmethod
     def of(
@@ -182,6 +186,14 @@ class Machine:
     def cache(cls, chip: Any) -> int:
         """Bytes that weights of one replay must fill so that none is left for the next."""
         return 0
+
+    def with_memory_at(self, share: Fraction) -> Machine:
+        """The same device with its memory at a share of the rate that its law says."""
+        tiers = self.chip.tiers
+        hbm = tiers.hbm.model_copy(update={"efficiency": tiers.hbm.efficiency * share})
+        chip = self.chip.model_copy(update={"tiers": tiers.model_copy(update={"hbm": hbm})})
+        chip.__dict__.pop("digest", None)  # kept of the original
+        return resolve(chip, self.profile, self.timed)
 
     def cycles(self, seconds: Fraction) -> int:
         """Whole cycles that cover `seconds`."""
@@ -241,6 +253,8 @@ def resolve(chip: Any, stack: Any, how: Any) -> Machine:
         power=chip.power,
         chip=chip,
         collectives=stack.collectives,
+        profile=stack,
+        timed=how,
         **made.own(chip, service, clock),
     )
 

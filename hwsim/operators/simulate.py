@@ -9,12 +9,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from hwsim._core.bounds import BOUND_CLASSES, BOUND_INDEX
 from hwsim.errors import bad
+from hwsim.memory.law import Pattern, ServiceLaw, laws
 from hwsim.operators.account import Runs
 from hwsim.operators.machine import Machine
 from hwsim.operators.operator import complete, kind_of
@@ -23,8 +24,8 @@ from hwsim.operators.power import limited, load_of
 BEST = 3  # candidates simulated of each case
 
 # (accelerator class, kind) -> "module" or "module:object" of its mapper. A new class or kind is a line here.
-# A mapper has propose, programs and describe; optionally refuse (reasons per case) and weight_bytes (what a protocol's
-# copies are counted by) or ALONE (a protocol times it without copies).
+# A mapper has propose, programs and describe; optionally refuse (reasons per case), weight_bytes (what a protocol's
+# copies are counted by) or ALONE (a protocol times it without copies), and PATTERN (how it reads the memory).
 GPU = "hwsim.operators.mapper.gpu"
 SYSTOLIC = "hwsim.operators.mapper.systolic"
 PIPELINE = "hwsim.operators.mapper.pipeline"
@@ -78,6 +79,8 @@ class OpResult:
     error : list of str or None
     choice : list of str
         The program taken, in words.
+    law : ServiceLaw or None
+        What gave the memory's rate; None where it was simulated command by command, or there is no such memory.
     """
 
     time_ps: np.ndarray
@@ -88,6 +91,14 @@ class OpResult:
     bytes: dict[str, np.ndarray]
     error: list[str | None]
     choice: list[str]
+    law: ServiceLaw | None = None
+
+    def warning(self, row: int) -> str:
+        """Why the law of the memory may be wrong for the bytes of a row, and by how much; empty where it holds."""
+        moved = self.bytes.get("hbm")
+        if self.law is None or moved is None or not moved[row]:
+            return ""
+        return self.law.warning(int(moved[row]))
 
     def bound_name(self, row: int) -> str:
         """The class that limited most of the time of a row."""
@@ -106,8 +117,24 @@ def mapper_of(machine: Machine, kind: str) -> Any:
     return getattr(found, attribute) if attribute else found
 
 
+def pattern_of(machine: Machine, kind: str) -> Pattern:
+    """Access pattern of an operator's bytes in the device's memory: what its mapper says, else sequential."""
+    found: Pattern = getattr(mapper_of(machine, kind), "PATTERN", "sequential")
+    return found
+
+
+def memory_law(machine: Machine, kind: str) -> ServiceLaw | None:
+    """Law of the device's memory for an operator."""
+    return laws(machine.chip, pattern_of(machine, kind)).get("hbm")
+
+
 def simulate(
-    machine: Machine, kind: str, dims: Mapping[str, object], dtype: str = "bf16", best: int = BEST
+    machine: Machine,
+    kind: str,
+    dims: Mapping[str, object],
+    dtype: str = "bf16",
+    best: int = BEST,
+    memory: Literal["law", "commands"] = "law",
 ) -> OpResult:
     """Time operators: every candidate ranked, the `best` of each case simulated, the fastest taken.
 
@@ -121,12 +148,19 @@ def simulate(
         Of the operands.
     best : int
         Candidates to simulate of each case; more only to measure what ranking costs.
+    memory : str
+        `law`: the device's memory takes its service law; `commands`: see `hwsim.operators.commands`.
 
     Raises
     ------
     InputError
-        Unknown kind, dimension out of range, accelerator class without a mapper for the kind.
+        Unknown kind, dimension out of range, accelerator class without a mapper for the kind; under `commands` a memory
+        without described commands.
     """
+    if memory == "commands":
+        from hwsim.operators.commands import simulate_by_commands
+
+        return simulate_by_commands(machine, kind, dims, dtype, best)
     columns = complete(kind_of(kind), dims, dtype)
     mapper = mapper_of(machine, kind)
     errors = _refusals(machine, mapper, columns, dtype)
@@ -140,6 +174,7 @@ def simulate(
         bytes={},
         error=errors,
         choice=[""] * count,
+        law=memory_law(machine, kind),
     )
     rows = np.flatnonzero([error is None for error in errors])
     if len(rows):

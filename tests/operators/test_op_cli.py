@@ -28,7 +28,7 @@ def test_each_row_comes_back_with_its_time_bound_and_energy(tmp_path: Path) -> N
     rows = run(
         tmp_path, HEAD + "h100-sxm,vllm,gemm,bf16,graph-replay,8192,8192,8192,big\nh100-sxm,,gemm,,,1,8192,8192,\n"
     )
-    assert list(rows[0]) == [*HEAD.strip().split(","), "time_ns", "bound", "energy_j", "error"]
+    assert list(rows[0]) == [*HEAD.strip().split(","), "time_ns", "bound", "energy_j", "warning", "error"]
     assert [row["note"] for row in rows] == ["big", ""]
     assert [row["bound"] for row in rows] == ["tensor", "hbm"]
     assert 1.3e6 < float(rows[0]["time_ns"]) < 2.1e6
@@ -119,3 +119,18 @@ def test_a_lower_power_limit_takes_longer_and_less_energy(tmp_path: Path) -> Non
     full, less = (run(tmp_path, text, "--set", f"system.accelerator.power.limit={watts} W")[0] for watts in (700, 350))
     assert float(less["time_ns"]) > 1.2 * float(full["time_ns"])
     assert float(less["energy_j"]) < float(full["energy_j"])
+
+
+def test_a_row_below_the_range_of_its_memorys_law_says_what_one_refresh_changes(tmp_path: Path) -> None:
+    rows = run(tmp_path, HEAD + "h100-sxm,,gemm,,,1,2048,2048,\nh100-sxm,,gemm,,,1,8192,8192,\n")
+    assert rows[0]["warning"].startswith("hbm: one refresh more or less is 7.")
+    assert rows[1]["warning"] == ""
+
+
+def test_commands_on_request_agree_with_a_law_in_its_range(tmp_path: Path) -> None:
+    text = HEAD + "h100-sxm,,gemm,,,1,8192,8192,\nh100-sxm,,gemm,nvfp4,,1,64,64,\n"
+    law, commands = run(tmp_path, text), run(tmp_path, text, "--memory", "commands")
+    assert float(commands[0]["time_ns"]) == pytest.approx(float(law[0]["time_ns"]), rel=0.01)
+    assert commands[0]["time_ns"] != law[0]["time_ns"]
+    assert [row["warning"] for row in commands] == ["", ""]
+    assert commands[1]["error"] == law[1]["error"] != ""

@@ -15,6 +15,7 @@ import numpy as np
 
 from hwsim._core.listsched import assign
 from hwsim.describe.attention import Decode, Short
+from hwsim.memory.law import Pattern
 from hwsim.operators.candidates import Candidates, Programs
 from hwsim.operators.mapper.gpu.attention_batch import Heads, Lengths, sequence_items
 from hwsim.operators.mapper.gpu.attention_fold import GROUPS, Groups, fold
@@ -29,6 +30,7 @@ SHORT_KEYS, SEVERAL_BLOCKS = 32, 256  # keys beyond which MMHA takes its longer 
 PARTS = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128])  # of a sequence, where no rule says how many
 QO_ROUND_TRIP = 3  # halves: writing outputs costs half again, the lines are read first
 ALONE = True  # a graph replays it without copies: keys and values are one set
+PATTERN: Pattern = "paged"
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hwsim._core.listsched import assign
+from hwsim.memory.law import Pattern
 from hwsim.operators.candidates import Candidates, Programs
 from hwsim.operators.mapper.gpu import attention_decode, attention_prefill
 from hwsim.operators.mapper.gpu.attention_batch import Chunks, Heads, Lengths, Worklist, sequence_items
@@ -27,6 +28,7 @@ from hwsim.operators.mapper.gpu.machine import Machine
 from hwsim.units import ceil_div, ceil_fraction
 
 ALONE = True  # a graph replays it without copies: keys and values are one set
+PATTERN: Pattern = "paged"
 
 
 def programs_of(device: Device, heads: Heads, chunks: Chunks, lengths: Lengths, dtype: str) -> list[Programs]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from hwsim._core.listsched import assign
 from hwsim.describe.attention import Prefill
+from hwsim.memory.law import Pattern
 from hwsim.operators.candidates import Candidates, Programs
 from hwsim.operators.mapper.gpu.attention_batch import Chunks, Heads, Lengths, Worklist
 from hwsim.operators.mapper.gpu.attention_decode import kernel as decode_kernel
@@ -25,6 +26,7 @@ from hwsim.units import ceil_div, ceil_fraction
 
 PIECE = 1 << 20  # query tiles listed at a time
 ALONE = True  # a graph replays it without copies: keys and values are one set
+PATTERN: Pattern = "paged"
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from hwsim.operators.mapper.gpu.attention_mixed import programs_of
 from hwsim.operators.mapper.gpu.machine import Machine
 from hwsim.operators.operator import DTYPES
 from hwsim.operators.power import limited, load_of
-from hwsim.operators.simulate import OpResult
+from hwsim.operators.simulate import OpResult, memory_law
 from hwsim.operators.step import Step
 
 
@@ -80,4 +80,5 @@ def _result(machine: Machine, runs: Runs, dtype: str) -> OpResult:
         bytes=runs.bytes,
         error=[None] * len(runs.end),
         choice=["the library's kernels"] * len(runs.end),
+        law=memory_law(machine, "attention_mixed"),
     )
