@@ -106,6 +106,11 @@ _KINDS = (
     Kind("all_gather", "every rank gets all parts; bytes = the whole output", COLLECTIVE),
     Kind("reduce_scatter", "every rank gets its part of the sum; bytes = the whole input", COLLECTIVE),
     Kind("all_to_all", "every rank sends a part to every other; bytes = the buffer of a rank", COLLECTIVE),
+    Kind(
+        "send",
+        "one rank sends to another; bytes = what it sends",
+        (Dim("devices", "sender and receiver", default=2, low=2, high=2), Dim("bytes", "size", high=1 << 42)),
+    ),
     Kind("softmax", "softmax over each row", ROWS_COLS),
     Kind(
         "norm",

@@ -32,7 +32,7 @@ PIPELINE = "hwsim.operators.mapper.pipeline"
 WAFER = "hwsim.operators.mapper.wafer"
 ATTENTION = ("attention_prefill", "attention_decode", "attention_mixed")
 ELEMENTWISE = ("norm", "activation", "softmax", "rope", "embed", "sample")
-COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all")
+COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send")
 MAPPERS: dict[tuple[str, str], str] = {
     ("gpu", "gemm"): f"{GPU}.gemm",
     ("gpu", "attention_decode"): f"{GPU}.attention_decode",

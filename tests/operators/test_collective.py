@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hwsim._core.bounds import BOUND_CLASSES
+from hwsim.errors import InputError
 from hwsim.operators.machine import Machine
 from hwsim.operators.mapper import collective
 from hwsim.operators.mapper.fabric import group_of
@@ -39,6 +40,30 @@ def test_a_ring_takes_its_steps_times_chunk_and_latency() -> None:
     assert (
         machine.ps(np.array([int(exact)]))[0] <= result.time_ps[0] <= machine.ps(np.array([7 * (chunk + ring.step)]))[0]
     )
+
+
+def test_a_send_takes_its_launch_its_bytes_at_the_links_rate_and_the_first_byte() -> None:
+    machine = Machine.of("h100-sxm", "nccl")
+    ways = group_of(machine).algorithms["send"]
+    result = simulate(machine, "send", {"bytes": SIZES})
+    for size, time in zip(SIZES.tolist(), result.time_ps.tolist()):
+        size += size % 2
+        fixed = [way.launch + way.start for way in ways]
+        least = min(f + Fraction(size * way.rate[1], way.rate[0]) for f, way in zip(fixed, ways))
+        assert machine.ps(np.array([int(least)]))[0] <= time <= machine.ps(np.array([int(least) + 3]))[0]
+    assert result.bytes["link"].tolist() == [size + size % 2 for size in SIZES.tolist()]
+
+
+def test_a_send_is_half_an_exchange_of_two_without_its_copy() -> None:
+    exchange = run("a100-sxm", "all_to_all", 2, 2 * SIZES)
+    sent = run("a100-sxm", "send", 2, SIZES)
+    assert np.all(sent.time_ps <= exchange.time_ps)
+    assert np.all(sent.time_ps * 2 >= exchange.time_ps)
+
+
+def test_a_send_goes_to_one_other() -> None:
+    with pytest.raises(InputError, match="devices = 3"):
+        run("h100-sxm", "send", 3, 1024)
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 8])

@@ -37,6 +37,7 @@ _SHAPES: dict[str, Shape] = {
     "all_gather ring": Shape(lambda n: n - 1, np.ones_like),
     "reduce_scatter ring": Shape(lambda n: n - 1, np.ones_like),
     "exchange": Shape(np.ones_like, lambda n: n - 1),
+    "send": Shape(np.ones_like, lambda n: n),
     "one-shot": Shape(np.ones_like, lambda n: n * (n - 1)),
     "two-shot": Shape(lambda n: np.full_like(n, 2), lambda n: n - 1),
     "in-switch": Shape(np.ones_like, lambda n: n + 1),
@@ -182,6 +183,6 @@ def _programs(work: Work, take: np.ndarray, index: Ints, t: Template) -> Program
 
 
 # Named by hwsim.operators.simulate, one for each kind.
-all_reduce, all_gather, reduce_scatter, all_to_all = (
-    Mapper(kind) for kind in ("all_reduce", "all_gather", "reduce_scatter", "all_to_all")
+all_reduce, all_gather, reduce_scatter, all_to_all, send = (
+    Mapper(kind) for kind in ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send")
 )

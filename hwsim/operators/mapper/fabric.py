@@ -126,6 +126,11 @@ class _Resolver:
         found = {kind: [self.ring(kind, name, part) for name, part in self.fabric.ring.items()] for kind in RINGS}
         found["all_reduce"] += [self.kernel(part) for part in self.fabric.kernels]
         found["all_to_all"] = [self.exchange(name, part) for name, part in self.fabric.exchange.items()]
+        # Between two ranks the exchange is a send and a receive; only the sender's part moves and nothing is copied.
+        found["send"] = [
+            replace(way, name=f"send {name}", shape="send", copy_=Fraction(0))
+            for name, way in zip(self.fabric.exchange, found["all_to_all"], strict=True)
+        ]
         return found
 
     def ring(self, kind: str, name: str, part: Ring) -> Algorithm:
