@@ -174,6 +174,11 @@ class Machine:
         """Keys of a tile of prefill attention: its time is a staircase of them."""
         raise NotImplementedError
 
+    @property
+    def wide(self) -> str:
+        """Type of 16 bits that activations, keys and values have."""
+        return "bf16" if "bf16" in self.tensor else "fp16"
+
     def multiplied(self, dtype: str) -> str:
         """The type that operands stored as `dtype` are multiplied in."""
         return dtype

@@ -82,7 +82,7 @@ def compile(
     precision : {"bf16", "fp16", "fp8", "nvfp4", "int8", "int4"}
         Of the weights.
     kv_dtype : {"bf16", "fp16", "fp8"}, optional
-        Of the KV cache; bf16 unless stated.
+        Of the KV cache; the chip's type of 16 bits unless stated.
     max_num_seqs, token_budget : int, optional
         Of the scheduler; the software profile's unless stated.
     sets : sequence of str
@@ -95,7 +95,6 @@ def compile(
     """
     _among("--precision", precision, PRECISIONS)
     _among("--kv-dtype", kv_dtype or "bf16", KV_DTYPES)
-    defaults = {} if kv_dtype else {"kv dtype": "bf16"}
     changes = _by_root(sets)
     for name, value in (("max_num_seqs", max_num_seqs), ("token_budget", token_budget)):
         if value is not None:
@@ -104,7 +103,8 @@ def compile(
     the_model = _loaded(model, Model, changes["model"])
     the_software = _loaded(software, Software, changes["software"])
     the_plan = parse_plan(plan, changes["plan"]) if isinstance(plan, str) else plan
-    made = deploy(the_system, the_model, the_software, the_plan, precision, kv_dtype or "bf16")
+    made = deploy(the_system, the_model, the_software, the_plan, precision, kv_dtype or "")
+    defaults = {} if kv_dtype else {"kv dtype": made.kv_dtype}
     if the_model.sliding_window:
         defaults["attention"] = f"full: the model's window of {the_model.sliding_window} keys is not simulated"
     return replace(
@@ -113,10 +113,11 @@ def compile(
 
 
 def deploy(system: System, model: Model, software: Software, plan: Plan, precision: str, kv_dtype: str) -> Deployment:
-    """A deployment of loaded descriptions; `compile` is the way in from names."""
+    """A deployment of loaded descriptions; `compile` is the way in from names. No KV type: the chip's of 16 bits."""
     machine = Machine.of(system.accelerator, software, "in-model")
     if precision not in machine.tensor:
         raise bad("--precision", f"'{precision}' on {machine.accelerator}", "one of " + ", ".join(machine.tensor))
+    kv_dtype = kv_dtype or machine.wide
     placement = place(Question(system, model, plan, software, precision, kv_dtype, machine))
     costs = CostTables.of(placement, software)
     return Deployment(system, model, plan, software, precision, kv_dtype, placement, costs)

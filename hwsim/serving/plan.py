@@ -21,6 +21,7 @@ from hwsim.serving.layers import AttentionShape, Devices, Span, Use
 PLACERS: Mapping[str, str] = {
     "gpu": "hwsim.serving.spread:place",
     "systolic": "hwsim.serving.spread:place",
+    "pipeline": "hwsim.serving.line:place",
 }
 
 

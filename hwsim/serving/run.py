@@ -12,7 +12,7 @@ import numpy as np
 
 from hwsim._core import serve_types as types
 from hwsim._core.serve import ServeRun
-from hwsim.errors import HwsimError
+from hwsim.errors import HwsimError, bad
 from hwsim.serving.account import Account
 from hwsim.serving.costs import CostTables
 from hwsim.serving.deployment import Deployment
@@ -73,6 +73,8 @@ def rules_of(
 ) -> types.Rules:
     """The scheduler's rules as the core takes them: the software profile's, with the KV blocks of the placement."""
     scheduler, placement = deployment.software.scheduler, deployment.placement
+    if placement.stages > 1:
+        raise bad(deployment.system.id, f"{placement.stages} stages", "one stage", "this version replays one stage")
     return types.Rules(
         token_budget=scheduler.token_budget,
         max_num_seqs=scheduler.max_num_seqs,

@@ -145,6 +145,7 @@ CASES: dict[str, dict[str, object]] = {
     "sample": {"rows": 3, "cols": 1000},
     "all_reduce": {"devices": [1, 8, 20], "bytes": 5000},
     "all_to_all": {"devices": [4, 16], "bytes": 5000},
+    "send": {"bytes": [1, 5000]},
 }
 
 

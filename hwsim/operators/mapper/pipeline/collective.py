@@ -7,6 +7,7 @@ phases of a group, each one hop and the bytes that its busiest link carries:
     all_reduce       reduce in the node, reduce between nodes, gather between nodes, gather in the node
     reduce_scatter   the first two; all_gather the last two
     all_to_all       parts between nodes to the peer, then in the node
+    send             one link
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from hwsim.operators.program import Template, TemplateBuilder
 Ints = np.ndarray
 PHASES: Mapping[str, tuple[str, ...]] = {
     "all_reduce": ("inside", "between", "between", "inside"),
-    "reduce_scatter": ("inside", "between"),
     "all_gather": ("between", "inside"),
+    "reduce_scatter": ("inside", "between"),
     "all_to_all": ("between", "inside"),
+    "send": ("inside",),
 }
 
 
@@ -36,7 +38,7 @@ def template(phases: tuple[str, ...]) -> Template:
     """Phases one after the other; one that a group does not need has no bytes and takes no time."""
     b = TemplateBuilder("pipeline-collective-" + "-".join(phases))
     link, hop = b.resource("link", bound="link"), b.cell("hop")
-    slots = {name: b.slot(name) for name in ("inside", "between")}
+    slots = {name: b.slot(name) for name in dict.fromkeys(phases)}
     q = b.queue("chip")
     for phase in phases:
         q.run(link, slots[phase], delay=hop, sync=True, unit="B")
@@ -63,24 +65,25 @@ class Mapper:
     def programs(self, machine: Machine, dims: Mapping[str, Ints], dtype: str, chosen: Candidates) -> list[Programs]:
         """Programs of the cases; bytes are those that ONE link carries."""
         t = template(PHASES[self.kind])
-        inside, between = self.carried(machine, dims["devices"][chosen.case], dims["bytes"][chosen.case])
-        values = np.zeros((len(chosen.case), t.size("slots")), np.int64)
-        values[:, t.slots["inside"].index], values[:, t.slots["between"].index] = inside, between
-        peers = np.minimum(dims["devices"][chosen.case], machine.node) - 1
-        phases = PHASES[self.kind]
-        sent = inside * peers * phases.count("inside") + between * machine.between * phases.count("between")
+        devices, phases = dims["devices"][chosen.case], PHASES[self.kind]
+        carried = self.carried(machine, devices, dims["bytes"][chosen.case])
+        values = np.stack([carried[name] for name in t.names["slots"]], axis=1)
+        ways = {"inside": np.minimum(devices, machine.node) - 1, "between": machine.between}
+        sent = sum(carried[name] * ways[name] * phases.count(name) for name in ways)
         cells = np.full((len(values), 1), machine.hop)
         return [Programs(t, chosen.case, values, rates_of(t, {"link": (machine.link, 0)}), cells, bytes={"link": sent})]
 
-    def carried(self, machine: Machine, devices: Ints, size: Ints) -> tuple[Ints, Ints]:
+    def carried(self, machine: Machine, devices: Ints, size: Ints) -> dict[str, Ints]:
         """Bytes of the busiest link in a phase inside a node and in one between nodes; 0 where there is none."""
+        if self.kind == "send":
+            return {"inside": size, "between": np.zeros_like(size)}
         local = np.minimum(devices, machine.node)
         nodes = up(devices, machine.node)
         # All-to-all hands on in the node what came for the node's other chips from every node.
         inside = up(size, devices) * nodes if self.kind == "all_to_all" else up(size, local)
         share = size if self.kind == "all_to_all" else up(size, local)
         parts = up(up(share, nodes) * (nodes - 1), machine.between)
-        return inside * (local > 1), parts * (nodes > 1)
+        return {"inside": inside * (local > 1), "between": parts * (nodes > 1)}
 
     def describe(self, chosen: Candidates, row: int) -> str:
         """A candidate in words."""
@@ -88,6 +91,4 @@ class Mapper:
 
 
 # Named by hwsim.operators.simulate, one for each kind.
-all_reduce, all_gather, reduce_scatter, all_to_all = (
-    Mapper(kind) for kind in ("all_reduce", "all_gather", "reduce_scatter", "all_to_all")
-)
+all_reduce, all_gather, reduce_scatter, all_to_all, send = (Mapper(kind) for kind in PHASES)
