@@ -38,5 +38,5 @@ setup(
         compiler_directives=DIRECTIVES,
         build_dir="build/checked" if CHECKED else "build/release",
         nthreads=os.cpu_count() or 1,
-    )
+    ),
 )

@@ -28,7 +28,7 @@ _LAZY: dict[str, str] = {
     "open_trace": "hwsim.trace",
     "systolic_cycles": "hwsim.operators.mapper.systolic.folds",
 }
-_ROOMS = ("memory",)
+_ROOMS = ("memory", "sweep")
 
 
 def __getattr__(name: str) -> Any:

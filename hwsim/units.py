@@ -15,7 +15,7 @@ from fractions import Fraction
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
-from hwsim.errors import bad
+from hwsim.errors import InputError, bad
 
 if TYPE_CHECKING:
     from numpy import int64
@@ -188,6 +188,16 @@ def is_quantity(text: str) -> bool:
     """Whether a text reads as a number with a known unit (of any dimension)."""
     match = _NUMBER.match(text)
     return bool(match) and unit(text[match.end() :].strip()) is not None  # type: ignore[union-attr]
+
+
+def value_of(text: str) -> tuple[Fraction, str] | None:
+    """Value in base units and dimension of a text that reads as a quantity (a bare number is a ratio), or None."""
+    try:
+        number, symbol = _split(text, "", "")
+    except InputError:
+        return None
+    found = ("1", Fraction(1)) if not symbol else unit(symbol)
+    return None if found is None else (number * found[1], found[0])
 
 
 # What `format` may write, per base unit, smallest first.

@@ -21,6 +21,9 @@ VERBS: dict[str, tuple[str, str]] = {
     "fetch": ("fetch", "Download a public request trace"),
     "op": ("op", "Time, bound and energy of the operators of a CSV file"),
     "validate": ("validate", "Compare simulated with measured times"),
+    "sweep": ("sweep", "Run all points of a study, on a laptop or a cluster"),
+    "merge": ("merge", "Join the shards of a study into its result"),
+    "status": ("status", "How far a running study is"),
     "memory": ("memory", "Requests through one channel of a memory, command by command"),
     "cache": ("cache", "Show or clear the kept results of simulations"),
 }

@@ -21,6 +21,10 @@ def command(files: tuple[str, ...], kind: str | None) -> None:
     for file in files:
         try:
             description = load(file, kind)
+            if description.kind == "study":
+                from hwsim.sweep.check import checked
+
+                checked(description)  # type: ignore[arg-type]
         except InputError as error:
             faults += len(error.faults)
             print(error, file=sys.stderr)

@@ -13,22 +13,34 @@ from hwsim.describe import library
 @click.command()
 @click.argument("name")
 @click.option("--kind", help="Kind of NAME, where several kinds have it.")
+@click.option("--tree", "paths", is_flag=True, help="Of a study: print every path that an axis may change.")
 @click.option("--provenance", is_flag=True, help="Print source and status of each number.")
 @click.option(
     "--set", "sets", multiple=True, metavar="PATH=VALUE", help="Override a value, e.g. clocks.core='1.5 GHz'."
 )
-def command(name: str, kind: str | None, provenance: bool, sets: tuple[str, ...]) -> None:
+def command(name: str, kind: str | None, paths: bool, provenance: bool, sets: tuple[str, ...]) -> None:
     """Print the description NAME (a name, a YAML file or a model's config.json)."""
     from hwsim.describe.loader import load
     from hwsim.describe.provenance import counts
 
-    description = load(name, kind, sets)
+    description = load(name, "study" if paths else kind, sets)
+    if paths:
+        _paths(description)
+        return
     alias = library.ALIASES.get((description.kind, name))
     click.echo(f"{description.kind} {description.id}" + (f" ('{name}' today)" if alias else ""))
     lines = _provenance(description) if provenance else _values(description.tree, description.tree.value, (), 0)
     for line in lines:
         click.echo(line)
     click.echo("numbers: " + ", ".join(f"{count} {status}" for status, count in counts(description).items()))
+
+
+def _paths(study: Any) -> None:
+    """One line a path of a study's tree, with the value it has unless an axis changes it."""
+    from hwsim.sweep.variants import Variants, lines_of
+
+    for path, value in lines_of(Variants(study)):
+        click.echo(f"{path} = {value}")
 
 
 def _provenance(description: Any) -> Iterator[str]:

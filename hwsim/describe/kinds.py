@@ -28,18 +28,21 @@ def references(kind: str) -> dict[Path, str]:
     return dict(_references(class_of(kind), ()))
 
 
-def _references(block: type[Block], at: Path) -> Iterator[tuple[Path, str]]:
+def _references(block: type[Block], at: Path, around: tuple[type[Block], ...] = ()) -> Iterator[tuple[Path, str]]:
+    if block in around:
+        return  # a block that holds its like (an axis made of axes) names nothing further in that it does not name here
+    around = (*around, block)
     for each in block.subclasses().values() if issubclass(block, OfClass) else ():
-        yield from _references(each, at)
+        yield from _references(each, at, around)
     for name, field in block.model_fields.items():
         path = (*at, field.alias or name)
         kinds = [item.kind for item in field.metadata if isinstance(item, Reference)]
         if kinds:
             yield path, kinds[0]
-            yield from _references(class_of(kinds[0]), path)
+            yield from _references(class_of(kinds[0]), path, around)
         else:
             for inner, keyed in blocks_in(field.annotation):
-                yield from _references(inner, (*path, "*") if keyed else path)
+                yield from _references(inner, (*path, "*") if keyed else path, around)
 
 
 def blocks_in(annotation: object) -> Iterator[tuple[type[Block], bool]]:

@@ -27,6 +27,7 @@ FOLDERS: dict[str, str] = {
     "link": "links",
     "generation": "generations",
     "collectives": "collectives",
+    "study": "studies",
 }
 
 # (kind, short name) -> the version it means today; `hwsim show` says which.

@@ -101,7 +101,7 @@ def _find_file(file: File, kind: str | None) -> tuple[str, Tree]:
         alone = derived_system(str(file))
         assert alone
         return kind, alone
-    told = kind or stated or library.kind_of_file(file)
+    told = kind or stated or library.kind_of_file(file) or ("study" if "study" in own.value else None)
     if told is None:
         expected = "`kind: accelerator` (or another kind)"
         raise bad(f"{file}:1:1", "a file without a kind", expected, "add the line, or say the kind")

@@ -254,7 +254,7 @@ def expand_one(tree: Tree, path: Path, kind: str) -> None:
         cure = library.similar(name, kind) if isinstance(name, str) else ""
         raise _at(mark, repr(name), f"the name of {a(kind)}", cure, path=dotted(path))
     if isinstance(value, dict):
-        own = Tree({key: item for key, item in value.items() if key != "extends"}, _below(tree, path))
+        own = Tree({key: item for key, item in value.items() if key != "extends"}, below(tree, path))
         merge(found, own)
     tree.faults += found.faults
     tree.at(path[:-1])[path[-1]] = found.value
@@ -262,7 +262,8 @@ def expand_one(tree: Tree, path: Path, kind: str) -> None:
     tree.marks |= {(*path, *below): item for below, item in found.marks.items()}
 
 
-def _below(tree: Tree, path: Path) -> dict[Path, Mark]:
+def below(tree: Tree, path: Path) -> dict[Path, Mark]:
+    """Marks at and below a path, by the rest of their path."""
     return {key[len(path) :]: mark for key, mark in tree.marks.items() if key[: len(path)] == path}
 
 
@@ -288,24 +289,36 @@ def apply_sets(tree: Tree, kind: str, sets: Sequence[str]) -> None:
 
     A path may start with the kind itself, as it does where a command knows several (`system.accelerator...`).
     """
-    patterns = references(kind)
     for text in sets:
         path, over = read_set(text)
         if path[0] == kind and kind not in tree.value:
             path = path[1:] or path
-        _check_path(tree, path, text)
-        merge(tree, over, path)
-        for pattern, target in patterns.items():
-            if _fits(path, pattern) and isinstance(over.value, str):
-                expand_one(tree, path, target)
-                expand(tree, target, path)
+        lay(tree, kind, path, over, f"--set {text}")
+
+
+def lay(tree: Tree, kind: str, path: Path, over: Tree, where: str) -> None:
+    """Lay one value over a complete tree at a path; a name where a description stands is looked up.
+
+    Parameters
+    ----------
+    over : Tree
+        The value with its marks.
+    where : str
+        The place to blame for a path that is not there.
+    """
+    _check_path(tree, path, where)
+    merge(tree, over, path)
+    for pattern, target in references(kind).items():
+        if _fits(path, pattern) and isinstance(over.value, str):
+            expand_one(tree, path, target)
+            expand(tree, target, path)
 
 
 def _fits(path: Path, pattern: Path) -> bool:
     return len(path) == len(pattern) and all(want in ("*", step) for step, want in zip(path, pattern))
 
 
-def _check_path(tree: Tree, path: Path, text: str) -> None:
+def _check_path(tree: Tree, path: Path, where: str) -> None:
     """The blocks on the way to an overridden value must be there (the value itself may be new)."""
     value = tree.value
     for index, step in enumerate(path[:-1]):
@@ -314,13 +327,11 @@ def _check_path(tree: Tree, path: Path, text: str) -> None:
             near = difflib.get_close_matches(str(step), [str(key) for key in inside], n=1)
             known = ", ".join(str(key) for key in inside if isinstance(inside[key], dict | list)) or "no blocks"
             cure = f"did you mean '{near[0]}'?" if near else ""
-            raise bad(f"--set {text}", f"'{step}'", f"one of {known}", cure, path=dotted(path[: index + 1]))
+            raise bad(where, f"'{step}'", f"one of {known}", cure, path=dotted(path[: index + 1]))
         value = inside[step]
     if not isinstance(value, dict | list) or (isinstance(value, list) and not _index_in(value, path[-1])):
         what = "no block" if not isinstance(value, list) else f"a list of {len(value)}"
-        raise bad(
-            f"--set {text}", f"'{path[-1]}'", f"a field that exists: {dotted(path[:-1])} is {what}", path=dotted(path)
-        )
+        raise bad(where, f"'{path[-1]}'", f"a field that exists: {dotted(path[:-1])} is {what}", path=dotted(path))
 
 
 def _index_in(value: list[Any], step: object) -> bool:

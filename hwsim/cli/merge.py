@@ -1,0 +1,18 @@
+"""`hwsim merge`: journals of a study, of any number of shards, become one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("study")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="HDF5 file.  [default: the study's name]")
+def command(study: str, output: Path | None) -> None:
+    """Join what the workers of STUDY have answered so far into its HDF5 file."""
+    from hwsim.cli.sweep import said
+    from hwsim.sweep.run import merged
+
+    click.echo(said(merged(study, output)))

@@ -1,0 +1,53 @@
+"""`hwsim sweep`: all points of a study, on processes, threads, Dask, MPI or SLURM."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("study")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="HDF5 file.  [default: the study's name]")
+@click.option("--executor", default="local", show_default=True, help="local, threads, dask[=ADDRESS], mpi or slurm.")
+@click.option("--workers", type=int, help="Tasks at once.  [default: all cores]")
+@click.option("--shard", default="", metavar="I/N", help="Run every N-th task from the I-th on; `hwsim merge` joins.")
+@click.option("--resume", is_flag=True, help="Go on with what an earlier run answered.")
+@click.option("--restart", is_flag=True, help="Forget what an earlier run answered.")
+@click.option("--retry-failed", is_flag=True, help="As --resume, and try failed points again.")
+@click.option("--dry-run", is_flag=True, help="Count the points and estimate their cost.")
+@click.option("--quiet", is_flag=True, help="A line a minute instead of a bar.")
+def command(study: str, output: Path | None, executor: str, workers: int | None, dry_run: bool, quiet: bool,
+            **options: object) -> None:  # fmt: skip
+    """Run all points of STUDY (a file, or a name of descriptions/studies)."""
+    from hwsim.sweep import run
+    from hwsim.sweep.check import checked
+    from hwsim.sweep.executors import cores
+    from hwsim.sweep.progress import Progress
+
+    if dry_run:
+        from hwsim.sweep.estimate import estimate
+
+        click.echo(estimate(checked(study)).text(workers or cores()))
+        return
+    progress = Progress(quiet or None)
+    try:
+        result = run.sweep(study, executor, output=output, workers=workers, watch=progress, **options)  # type: ignore[arg-type]
+    finally:
+        progress.close()
+    if result is None:
+        return
+    click.echo(said(result))
+
+
+def said(result: object) -> str:
+    """What a study came to, in one line."""
+    from hwsim.sweep.run import Result
+
+    assert isinstance(result, Result)
+    if not result.counts:
+        return f"{result.output}: this shard is done; `hwsim merge` joins the shards"
+    points = sum(result.counts.values())
+    parts = [f"{count:,} {name.replace('_', ' ')}" for name, count in result.counts.items() if count]
+    return f"{result.output}: {points:,} points, {', '.join(parts)}"

@@ -1,0 +1,86 @@
+"""What the journals of a study say: which points are answered, which were in the hands of a worker that died."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwsim.sweep.journal import BEGIN, BLAME, FAILED, GAVE_UP, ROWS, blocks, is_alive, journals, key_view
+from hwsim.sweep.space import Ints, Space
+from hwsim.sweep.work import JOURNALS
+
+Bytes = NDArray[np.bytes_]
+
+
+@dataclass
+class Ledger:
+    """Answered points of a study.
+
+    Attributes
+    ----------
+    answered : bytes16[n]
+        Sorted keys.
+    failed : int
+        How many of them cannot run.
+    lost : set of bytes
+        Keys in hand when their worker died.
+    blamed : Counter of bytes
+        How often a worker died with this point alone in hand.
+    """
+
+    answered: Bytes
+    failed: int = 0
+    lost: set[bytes] = field(default_factory=set)
+    blamed: Counter[bytes] = field(default_factory=Counter)
+
+    @classmethod
+    def read(cls, folder: Path, space: Space, again: bool = False) -> Ledger:
+        """Read all journals of a study's folder.
+
+        Parameters
+        ----------
+        again : bool
+            Failed points count as not answered: they are to be tried again.
+        """
+        columns = len(space.kind.outputs)
+        keys: list[Bytes] = []
+        failed, ledger = 0, cls(np.zeros(0, "S16"))
+        for path in journals(folder / JOURNALS):
+            alive = is_alive(path)
+            in_hand: set[bytes] = set()
+            for what, rows, _ in blocks(path, space.layout, columns):
+                if what == BEGIN:
+                    in_hand = set(key_view(rows).tolist())
+                elif what == BLAME:
+                    ledger.blamed.update(key_view(rows).tolist())
+                elif what == ROWS:
+                    in_hand = set()
+                    bad = np.isin(rows["status"], (FAILED, GAVE_UP))
+                    kept = rows[~bad] if again else rows
+                    failed += 0 if again else int(bad.sum())
+                    keys.append(key_view(kept["key"]))
+            if not alive:
+                ledger.lost |= in_hand
+        ledger.answered = np.unique(np.concatenate([np.zeros(0, "S16"), *keys]))
+        ledger.failed = failed
+        ledger.lost -= set(ledger.answered[np.isin(ledger.answered, np.array(list(ledger.lost), "S16"))].tolist())
+        return ledger
+
+    def open(self, space: Space, indices: Ints) -> Ints:
+        """Those points that have no answer yet and meet the constraints."""
+        indices = indices[space.allowed(indices)]
+        if not len(self.answered) or not len(indices):
+            return indices
+        keys = key_view(space.keys(indices))
+        place = np.minimum(np.searchsorted(self.answered, keys), len(self.answered) - 1)
+        return indices[self.answered[place] != keys]
+
+    def suspects(self, space: Space, indices: Ints) -> NDArray[np.bool_]:
+        """Which points were in hand when a worker died."""
+        if not self.lost or not len(indices):
+            return np.zeros(len(indices), bool)
+        return np.isin(key_view(space.keys(indices)), np.array(sorted(self.lost), "S16"))

@@ -1,0 +1,67 @@
+"""Columns that a point answers with: name, unit, meaning; a column of texts holds indices into its labels."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from hwsim._core.bounds import BOUND_CLASSES
+from hwsim.operators.account import TIERS
+
+
+class Output(NamedTuple):
+    """One column: its unit, what it is, and the texts its numbers stand for where it is no number."""
+
+    units: str
+    long_name: str
+    labels: tuple[str, ...] = ()
+
+
+Outputs = dict[str, Output]
+
+OPERATOR: Outputs = {
+    "time_ns": Output("ns", "time of the operator"),
+    "energy_j": Output("J", "energy of the chip meanwhile, static power included"),
+    "power_w": Output("W", "energy over time"),
+    "flop": Output("FLOP", "operations issued, padding included"),
+    "flop_s": Output("FLOP/s", "operations a second"),
+    **{f"{tier}_bytes": Output("B", f"bytes that passed {tier}") for tier in TIERS},
+    "bound": Output("", "what limited most of the time", BOUND_CLASSES),
+}
+
+_SPREADS = {
+    "ttft": "arrival to first output token",
+    "tpot": "time per output token of a request",
+    "itl": "time between two output tokens",
+    "e2e": "arrival to last output token",
+}
+
+SERVING: Outputs = {
+    "requests": Output("1", "requests of the run"),
+    "finished": Output("1", "requests that got all their tokens"),
+    "prompt_tokens": Output("tokens", "prompt tokens of finished requests"),
+    "output_tokens": Output("tokens", "output tokens of finished requests"),
+    "cached_tokens": Output("tokens", "prompt tokens found in the prefix cache"),
+    "steps": Output("1", "steps of all replicas"),
+    "preemptions": Output("1", "times a request lost its KV blocks"),
+    "makespan_s": Output("s", "first arrival to last output token"),
+    "tokens_per_s": Output("tokens/s", "output tokens a second"),
+    "requests_per_s": Output("requests/s", "finished requests a second"),
+    "tokens_per_s_user": Output("tokens/s", "output tokens a second that one user sees: 1 / mean tpot"),
+    "tokens_per_s_device": Output("tokens/s", "output tokens a second of one accelerator"),
+    "energy_j": Output("J", "energy of all accelerators"),
+    "energy_j_token": Output("J/token", "energy per output token"),
+    "power_w": Output("W", "power of all accelerators, mean"),
+    **{
+        f"{name}_{part}_ms": Output("ms", f"{meaning}, {part}")
+        for name, meaning in _SPREADS.items()
+        for part in ("p50", "p90", "p99", "mean")
+    },
+    "goodput_requests_per_s": Output("requests/s", "requests a second that met the objective"),
+    "goodput_tokens_per_s": Output("tokens/s", "their output tokens a second"),
+    "goodput_share": Output("1", "share of requests that met the objective"),
+    "kv_mean_share": Output("1", "KV blocks in use, mean over steps"),
+    "kv_peak_share": Output("1", "KV blocks in use, peak"),
+    "seed": Output("1", "seed of the recipe"),
+    **{f"bound_{name}": Output("1", f"share of time limited by {name}") for name in BOUND_CLASSES},
+    "bound": Output("", "what limited most of the time", BOUND_CLASSES),
+}

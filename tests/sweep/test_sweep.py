@@ -1,0 +1,154 @@
+"""Studies from file to result on this machine."""
+
+import json
+import threading
+from concurrent.futures import Executor, Future
+
+import h5py
+import numpy as np
+import pytest
+from studies import GEMM, SERVING, equal, table
+
+import hwsim
+from hwsim.errors import InputError
+from hwsim.operators.machine import Machine
+from hwsim.operators.simulate import simulate
+from hwsim.sweep.run import merged
+
+
+class Backwards(Executor):
+    """Runs tasks one at a time in the reverse order of their submission, as far as it may wait."""
+
+    def __init__(self) -> None:
+        self.waiting: list = []
+
+    def submit(self, fn, /, *args, **kwargs):
+        future: Future = Future()
+        self.waiting.append((future, fn, args))
+        if len(self.waiting) == 2:
+            threading.Thread(target=self.flush).start()
+        return future
+
+    def flush(self):
+        while self.waiting:
+            future, fn, args = self.waiting.pop()
+            future.set_result(fn(*args))
+
+    def shutdown(self, wait=True, *, cancel_futures=False):
+        self.flush()
+
+
+def test_operators_are_those_of_the_engine(place):
+    hwsim.sweep(GEMM, "threads", output=place, workers=1)
+    made = table(GEMM, place)
+    for column, clock in enumerate(("1.2 GHz", "1.755 GHz")):
+        machine = Machine.of("h100-sxm", "ideal", "in-model", {"accelerator": [f"clocks.core={clock}"]})
+        alone = simulate(machine, "gemm", {"m": [1, 64, 65, 4096], "n": [1024] * 4, "k": [1024] * 4})
+        assert (made.values["time_ns"].reshape(4, 2)[:, column] == alone.time_ps / 1e3).all()
+
+
+def test_served_points_are_those_of_replay(place):
+    hwsim.sweep(SERVING, "threads", output=place, workers=1)
+    made = table(SERVING, place)
+    deployment = hwsim.compile("h100-sxm", "llama-3.1-8b")
+    run = hwsim.replay(deployment, "azure-conversation", limit=4, rate_scale=20, seed=1)
+    alone = hwsim.measure(run, "ttft=1s,tpot=20ms")
+    assert made.values["tpot_p90_ms"][-1] == alone.tpot.in_ms()["p90"]
+    assert made.values["energy_j"][-1] == alone.energy_j
+    assert made.values["goodput_share"][-1] == alone.goodput.share
+    assert made.values["seed"].tolist() == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize(("executor", "workers"), [("local", 2), ("threads", 3), (lambda: Backwards(), 2)])
+def test_bits_are_equal_whatever_runs_the_points(executor, workers, place):
+    study = GEMM | {"axes": {"operator.m": list(range(1, 60)), **GEMM["axes"]}} if workers > 3 else GEMM
+    hwsim.sweep(study, "threads", output=place, workers=1)
+    first = place.read_bytes()
+    hwsim.sweep(study, executor, output=place, workers=workers, restart=True)
+    assert place.read_bytes() == first
+
+
+def test_a_point_that_fails_is_recorded_and_the_others_go_on(place):
+    study = SERVING | {"axes": {"software.scheduler.memory_fraction": ["1 %", "90 %"], "workload.seed": [0, 1]}}
+    result = hwsim.sweep(study, "threads", output=place, workers=1)
+    assert result.counts == {"missing": 0, "done": 2, "failed": 2, "gave_up": 0, "excluded": 0}
+    with h5py.File(place) as file:
+        assert np.isnan(file["tokens_per_s"][0]).all() and (file["tokens_per_s"][1] > 0).all()
+        assert "weights" in file["errors/text"][0].decode()
+        assert file["errors/point"][:].tolist() == [0, 1]
+
+
+def test_one_bad_operator_of_a_batch_fails_alone(place):
+    study = GEMM | {"axes": {"operator.m": [1, 2], "operator.dtype": ["bf16", "nvfp4"]}}
+    made = hwsim.sweep(study, "threads", output=place, workers=1)
+    assert (made.counts["done"], made.counts["failed"]) == (2, 2)
+
+
+def test_a_study_grows_and_runs_only_what_is_new(place):
+    hwsim.sweep(GEMM, "threads", output=place, workers=1)
+    ran = []
+    grown = GEMM | {"axes": GEMM["axes"] | {"operator.m": [1, 64, 65, 2048, 4096]}}
+    hwsim.sweep(grown, "threads", output=place, workers=1, resume=True, watch=ran.append)
+    assert sum(report.done for report in ran) == 2
+    fresh = place.with_name("fresh.h5")
+    hwsim.sweep(grown, "threads", output=fresh, workers=1)
+    assert fresh.read_bytes() == place.read_bytes()
+
+
+def test_shards_join_to_the_whole(place, tmp_path):
+    hwsim.sweep(GEMM, "threads", output=tmp_path / "whole.h5", workers=1)
+    for shard in ("2/3", "1/3", "3/3"):
+        assert hwsim.sweep(GEMM, "threads", output=place, workers=1, shard=shard).counts == {}
+    assert merged(GEMM, place).counts["done"] == 8
+    assert place.read_bytes() == (tmp_path / "whole.h5").read_bytes()
+
+
+def test_missing_points_are_nan_with_a_status(place):
+    hwsim.sweep(GEMM, "threads", output=place, workers=1, shard="1/4")
+    counts = merged(GEMM, place).counts
+    assert (counts["missing"], counts["done"]) == (6, 2)
+    with h5py.File(place) as file:
+        assert (np.isnan(file["time_ns"][:]) == (file["status"][:] == 0)).all()
+        assert file["status"].attrs["flag_meanings"].split()[:2] == ["missing", "done"]
+
+
+def test_earlier_journals_are_not_overwritten(place):
+    hwsim.sweep(GEMM, "threads", output=place, workers=1)
+    with pytest.raises(InputError, match="--resume to go on"):
+        hwsim.sweep(GEMM, "threads", output=place, workers=1)
+
+
+def test_derived_columns_and_constraints(place):
+    study = GEMM | {
+        "derived": {"rows_per_us": "operator.m / time_ns * 1000"},
+        "constraints": ["operator.m > 1", "time_ns < 100000", "bound != 'idle'"],
+        "outputs": ["time_ns", "bound"],
+        "objectives": {"energy_j": "min"},
+    }
+    hwsim.sweep(study, "threads", output=place, workers=1)
+    with h5py.File(place) as file:
+        columns = {"time_ns", "bound", "rows_per_us", "energy_j", "feasible", "status", "errors"}
+        assert set(file) - set(GEMM["axes"]) == columns
+        assert (file["status"][0] == 4).all() and np.isnan(file["feasible"][0]).all()
+        assert file["rows_per_us"][1, 0] == 64 / file["time_ns"][1, 0] * 1000
+        assert ((file["time_ns"][1:] < 100000) == file["feasible"][1:]).all()
+        assert json.loads(file.attrs["study"])["study"] == "gemm"
+
+
+def test_a_result_opens_in_xarray_by_name(place):
+    pytest.importorskip("xarray")
+    pytest.importorskip("h5netcdf")
+    pair = {"zip": {"operator.n": [64, 128], "operator.k": [256, 512]}}
+    axes = GEMM["axes"] | {"pair": pair, "operator.batch": [1, 3]}
+    data = hwsim.sweep(GEMM | {"axes": axes}, "threads", output=place, workers=2).dataset()
+    assert dict(data.sizes) == {"operator.m": 4, "system.accelerator.clocks.core": 2, "pair": 2, "operator.batch": 2}
+    at = {"operator.m": 65, "system.accelerator.clocks.core": 1_755_000_000, "pair": 1, "operator.batch": 3}
+    one = data.sel(at)
+    assert one["operator.n"] == 128 and one["operator.k"] == 512 and one.time_ns > 0
+    assert data.time_ns.attrs["units"] == "ns" and data["system.accelerator.clocks.core"].attrs["units"] == "Hz"
+    assert str(one.bound.values) in ("tensor", "launch", "hbm", "latency", "l2", "sync", "vector", "sram")
+
+
+def test_equal_tables_are_equal(place):
+    hwsim.sweep(GEMM, "threads", output=place, workers=1)
+    assert equal(table(GEMM, place), table(GEMM, place))
