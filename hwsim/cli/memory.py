@@ -63,6 +63,7 @@ def run(
     memory: str, requests: Path, output: Path | None, summary: bool, sets: tuple[str, ...], **controller: Any
 ) -> None:
     """Requests of a file through one channel."""
+    from hwsim import files
     from hwsim.memory import request_file
     from hwsim.memory.channel import answers, new_channel, tables_of
     from hwsim.memory.channel_tables import Options
@@ -70,12 +71,14 @@ def run(
 
     if output is None and not summary:
         raise bad("hwsim memory", "neither -o nor --summary", "one of them", "add -o OUT.csv")
+    if output is not None and output.exists() and requests.exists() and output.samefile(requests):
+        raise bad("-o", str(output), "another file than the requests", "the answers would replace them")
     tables = tables_of(memory, Options(**controller), sets)
     channel, totals = new_channel(tables), Summary()
     done = answers(channel, request_file.read(requests, tables))
     with contextlib.ExitStack() as stack:
         if output is not None:
-            done = request_file.write(done, stack.enter_context(request_file.written(output)))
+            done = request_file.write(done, stack.enter_context(files.written(output)))
         for piece in done:
             totals.add(piece)
     click.echo(totals.text(tables, channel) if summary else f"{totals.reads + totals.writes} requests")
@@ -88,13 +91,16 @@ def draw(
     from hwsim.describe import load
     from hwsim.describe.device import Device
     from hwsim.describe.memory import Memory
+    from hwsim.files import check_target
     from hwsim.memory.curve import MIXES, curve, heading, parse_mix, text, write
 
     found = load(memory, sets=sets)
     if not isinstance(found, Device | Memory):
         raise bad("hwsim memory --curve", f"{memory}, a {found.kind}", "a device or a memory", "`hwsim list device`")
-    if output is not None and not output.parent.is_dir():
-        raise bad("-o", f"{output}", "a file in a folder that exists")
+    if output is not None:
+        check_target(output)
+    if plot is not None:
+        check_target(plot, "--plot")
     wanted = [parse_mix(mix) for mix in mixes] or MIXES
     points = list(curve(found, wanted, **{name: value for name, value in given.items() if value is not None}))
     if output is not None:

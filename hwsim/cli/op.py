@@ -8,6 +8,7 @@ from typing import Literal
 import click
 
 from hwsim.errors import bad
+from hwsim.files import check_target
 
 # Where a path of --set starts in the resolved tree, and the kind of description that the rest of it is of.
 ROOTS = {"system.accelerator.": "accelerator", "software.": "software", "protocol.": "protocol"}
@@ -38,9 +39,8 @@ def command(cases: Path, output: Path, sets: tuple[str, ...], memory: Literal["l
     """
     from hwsim.operators import cases as files
 
-    if not output.parent.is_dir():
-        raise bad("-o", f"{output}", "a file in a folder that exists")
-    if output.exists() and output.samefile(cases):
+    check_target(output)
+    if output.exists() and cases.exists() and output.samefile(cases):
         raise bad("-o", f"{output}", "another file than the cases", "the answers would replace them")
     overrides = split_sets(sets)
     table = files.read(cases)

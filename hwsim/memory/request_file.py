@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -57,6 +56,8 @@ def _pieces(file: IO[bytes], name: str, tables: ChannelTables) -> Iterator[Piece
             if len(piece) < PIECE:
                 break
         rest = bytes(text[used:])
+        if ended and not first:
+            raise bad(f"{name}:1", "an empty file", f"a request a line: {LINE}")
         if len(rest) > _LONGEST_LINE:
             raise _refused(rest, f"{name}:{first + 1}")
 
@@ -83,20 +84,6 @@ def _refused(text: bytes, at: str) -> InputError:
         return bad(at, f"earliest tick {tick!r}", "a whole number that is not negative")
     big = address if int(address, 16) >= _NUMBER_LIMIT else tick
     return bad(at, repr(big) if len(big) > 12 else repr(line), f"numbers below 2^57; {LINE}")
-
-
-@contextmanager
-def written(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears under its name only when all of it is written."""
-    if not path.parent.is_dir():
-        raise bad("-o", f"{path}", "a file in a folder that exists")
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            yield file
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def write(pieces: Iterable[Piece], file: IO[bytes]) -> Iterator[Piece]:

@@ -14,7 +14,7 @@ from hwsim._core import tables
 from hwsim._core.bounds import BOUND_CLASSES
 from hwsim.errors import HwsimError
 from hwsim.operators.candidates import Programs
-from hwsim.operators.program import Outcome, Template, bind, run_many
+from hwsim.operators.program import Bound, Outcome, Template, bind, run_many
 from hwsim.operators.template import UNITS
 
 BLOCK = 1024  # programs bound and run at a time: their tables stay in the cache
@@ -35,6 +35,8 @@ class Runs:
     flops : int64[count]
     bytes : dict of str to int64[count]
         Of each tier.
+    refused : dict of int to str
+        Why programs were not run: an amount or a rate that the engine cannot count.
     """
 
     def __init__(self, count: int) -> None:
@@ -43,6 +45,7 @@ class Runs:
         self.busy = np.zeros((count, len(BOUND_CLASSES)), np.int64)
         self.flops = np.zeros(count, np.int64)
         self.bytes: dict[str, np.ndarray] = {}
+        self.refused: dict[int, str] = {}
 
     def add(self, group: Programs) -> None:
         """Run the programs of a group and add what they did: several of one candidate run one after the other."""
@@ -50,7 +53,10 @@ class Runs:
             self._add(group.part(slice(start, start + BLOCK)))
 
     def _add(self, group: Programs) -> None:
-        bound = bind(group.template, group.values, group.rates, group.laws, group.cells).require()
+        bound = bind(group.template, group.values, group.rates, group.laws, group.cells)
+        if bound.status.any():
+            self._refuse(group, bound)
+            return
         outcome = run_many(bound)
         failed = np.flatnonzero(outcome.status != tables.OK)
         if len(failed):
@@ -65,6 +71,19 @@ class Runs:
         self.flops[group.index] += flops
         for tier, amount in tiers.items():
             self.bytes.setdefault(tier, np.zeros(len(self.end), np.int64))[group.index] += amount
+
+    def clear(self, rows: np.ndarray) -> None:
+        """Forget what some programs did, bool[count]: their sums may have no meaning."""
+        for column in (self.end, self.bound, self.busy, self.flops, *self.bytes.values()):
+            column[rows] = 0
+
+    def _refuse(self, group: Programs, bound: Bound) -> None:
+        """Note the programs that cannot run, and run the others."""
+        for program in np.flatnonzero(bound.status):
+            self.refused[int(group.index[program])] = "; ".join(map(str, bound.reasons(int(program))))
+        kept = np.flatnonzero(bound.status == tables.OK)
+        if len(kept):
+            self._add(group.part(kept))
 
 
 def busiest(t: Template, outcome: Outcome) -> np.ndarray:

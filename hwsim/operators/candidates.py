@@ -79,7 +79,7 @@ class Programs:
     flops: np.ndarray | None = None
     bytes: Mapping[str, np.ndarray] = field(default_factory=dict)
 
-    def part(self, rows: slice) -> Programs:
+    def part(self, rows: slice | np.ndarray) -> Programs:
         """Some of the programs."""
         return replace(
             self,
@@ -93,7 +93,7 @@ class Programs:
         )
 
 
-def _rows(array: Any, rows: slice) -> Any:
+def _rows(array: Any, rows: slice | np.ndarray) -> Any:
     """Rows of what differs by program; what all share stays."""
     return array if array is None or array.ndim == 1 or len(array) == 1 else array[rows]
 

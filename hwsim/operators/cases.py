@@ -7,6 +7,7 @@ its place with an empty time and the reason in `error`.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 
+from hwsim import files
 from hwsim.errors import Fault, InputError, bad
 from hwsim.operators.commands import simulate_by_commands
 from hwsim.operators.kept import simulate_kept
@@ -67,13 +69,17 @@ def read(path: Path) -> Cases:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, strict=True)
-            lines = [(reader.line_num, cells) for cells in reader if cells]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+            lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+    except OSError as error:
+        raise bad(str(path), (error.strerror or str(error)).lower(), "a readable CSV file") from None
+    except (UnicodeDecodeError, csv.Error) as error:
         raise bad(str(path), str(error), "a readable CSV file in UTF-8") from None
     if not lines:
         raise bad(f"{path}:1", "an empty file", "a header line such as accelerator,software,op,dtype,protocol,m,n,k")
     header = [name.strip() for name in lines[0][1]]
     _check_header(header, f"{path}:{lines[0][0]}")
+    if len(lines) == 1:
+        raise bad(f"{path}:{lines[0][0] + 1}", "no rows", "an operator a line below the header")
     return _Reader(path, header).read(lines[1:])
 
 
@@ -212,8 +218,7 @@ def write(cases: Cases, answers: Mapping[int, list[str]], path: Path) -> None:
     """Write the rows in their order with their answers, whole or not at all."""
     header = cases.header + [name for name in ANSWERS if name not in cases.header]
     place = {name: header.index(name) for name in ANSWERS}
-    part = path.with_name(path.name + ".part")
-    with part.open("w", newline="", encoding="utf-8") as file:
+    with files.written(path) as binary, io.TextIOWrapper(binary, encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         for row, cells in enumerate(cases.rows):
@@ -221,7 +226,6 @@ def write(cases: Cases, answers: Mapping[int, list[str]], path: Path) -> None:
             for name, text in zip(ANSWERS, answers[row]):
                 line[place[name]] = text
             writer.writerow(line)
-    part.replace(path)
 
 
 def article(noun: str) -> str:

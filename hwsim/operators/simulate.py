@@ -17,6 +17,7 @@ from hwsim._core.bounds import BOUND_CLASSES, BOUND_INDEX
 from hwsim.errors import bad
 from hwsim.memory.law import Pattern, ServiceLaw, laws
 from hwsim.operators.account import Runs
+from hwsim.operators.limits import oversized, uncountable
 from hwsim.operators.machine import Machine
 from hwsim.operators.operator import complete, kind_of
 from hwsim.operators.power import limited, load_of
@@ -163,7 +164,7 @@ def simulate(
         return simulate_by_commands(machine, kind, dims, dtype, best)
     columns = complete(kind_of(kind), dims, dtype)
     mapper = mapper_of(machine, kind)
-    errors = _refusals(machine, mapper, columns, dtype)
+    errors = _refusals(machine, mapper, kind, columns, dtype)
     count = len(errors)
     result = OpResult(
         time_ps=np.full(count, -1, np.int64),
@@ -182,12 +183,16 @@ def simulate(
     return result
 
 
-def _refusals(machine: Machine, mapper: Any, columns: Mapping[str, np.ndarray], dtype: str) -> list[str | None]:
+def _refusals(
+    machine: Machine, mapper: Any, kind: str, columns: Mapping[str, np.ndarray], dtype: str
+) -> list[str | None]:
     """Why each case cannot run, or None."""
     count = len(next(iter(columns.values())))
     if dtype not in machine.tensor:
         return [f"{machine.accelerator} has no {dtype}; it has {', '.join(machine.tensor)}"] * count
-    return list(mapper.refuse(machine, columns, dtype)) if hasattr(mapper, "refuse") else [None] * count
+    large = oversized(machine, kind, columns, dtype)
+    own = mapper.refuse(machine, columns, dtype) if hasattr(mapper, "refuse") else [None] * count
+    return [first or second for first, second in zip(own, large)]
 
 
 def _run(
@@ -204,9 +209,14 @@ def _run(
     runs = Runs(len(chosen.case))
     for group in mapper.programs(machine, dims, dtype, chosen):
         runs.add(group)
+    for row in np.flatnonzero(uncountable(machine, machine.multiplied(dtype), runs)):
+        runs.refused.setdefault(int(row), "its time or energy is more than hwsim counts: cut it into several")
+    refused = np.zeros(len(chosen.case), bool)
+    refused[list(runs.refused)] = True
+    runs.clear(refused)
     copies = _copies(machine, mapper, dims, dtype)
     load = limited(machine, load_of(machine, machine.multiplied(dtype), runs), copies[chosen.case])
-    order = np.lexsort((load.time, chosen.case))
+    order = np.lexsort((load.time, refused, chosen.case))
     case = chosen.case[order]
     taken = order[np.r_[True, case[1:] != case[:-1]]]
     result.time_ps[rows] = load.time[taken]
@@ -221,6 +231,9 @@ def _run(
     result.bound[rows, BOUND_INDEX["launch"]] += gap
     for row, candidate in zip(rows, taken):
         result.choice[row] = mapper.describe(chosen, int(candidate))
+        if refused[candidate]:
+            result.error[row], result.time_ps[row] = runs.refused[int(candidate)], -1
+            result.bound[row] = 0
 
 
 def _copies(machine: Machine, mapper: Any, dims: Mapping[str, np.ndarray], dtype: str) -> np.ndarray:

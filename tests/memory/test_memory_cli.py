@@ -122,3 +122,19 @@ def test_writes_that_wait_for_ever_do_not_hold_the_answers_in_memory(monkeypatch
 
 def test_a_line_that_never_ends_is_refused():
     assert "got '" in str(_refused(b"0" * 5000, "file:1"))
+
+
+def test_a_file_without_requests_is_refused(tmp_path):
+    (tmp_path / "requests.trace").write_text("")
+    result = run("hbm3-6400", tmp_path / "requests.trace", "-o", tmp_path / "out.csv")
+    assert isinstance(result.exception, InputError)
+    assert "requests.trace:1: got an empty file, expected a request a line: 0xADDRESS" in str(result.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["requests.trace"]
+
+
+def test_answers_never_replace_the_requests_or_a_folder(tmp_path):
+    write_requests(tmp_path / "requests.trace")
+    for target, text in (("requests.trace", "another file than the requests"), (".", "a folder")):
+        result = run("hbm3-6400", tmp_path / "requests.trace", "-o", tmp_path / target)
+        assert isinstance(result.exception, InputError)
+        assert text in str(result.exception)

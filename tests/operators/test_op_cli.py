@@ -77,6 +77,8 @@ MALFORMED = {
     "accelerator,m,n,k\nh100-sxm,1,1,1\n": "in.csv:1: got no column 'op'",
     "accelerator,op,m,m\nh100-sxm,gemm,1,1\n": "in.csv:1: got the column 'm' twice",
     "": "in.csv:1: got an empty file",
+    " \n\n": "in.csv:1: got an empty file",
+    HEAD: "in.csv:2: got no rows, expected an operator a line below the header",
     HEAD + 'h100-sxm,,gemm,,,64,64,"64,\n': "expected a readable CSV file",
 }
 
@@ -134,3 +136,40 @@ def test_commands_on_request_agree_with_a_law_in_its_range(tmp_path: Path) -> No
     assert commands[0]["time_ns"] != law[0]["time_ns"]
     assert [row["warning"] for row in commands] == ["", ""]
     assert commands[1]["error"] == law[1]["error"] != ""
+
+
+ATTENTION = "accelerator,software,op,batch,q_len,kv_len,heads,kv_heads,head_dim\n"
+
+
+def test_a_row_too_large_for_anything_spoils_no_other(tmp_path: Path) -> None:
+    fine = "h100-sxm,vllm,attention_prefill,4,1000,1000,8,1,128\n"
+    large = [
+        ("2,2147483648,2147483648,1,1,1", "FLOP, one operator may have"),
+        ("1,20000000,20000000,8,1,1", "its time or energy is more than hwsim counts"),
+        ("1000000,1,8192,8,8,128", "needs 3.356e+04 GB, h100-sxm has 80 GB: batch 2383 would fit"),
+        ("2147483648,1,2147483648,65536,65536,128", "GB, h100-sxm has 80 GB"),
+    ]
+    rows = run(tmp_path, ATTENTION + fine + "".join(f"h100-sxm,vllm,attention_prefill,{d}\n" for d, _ in large) + fine)
+    alone = run(tmp_path, ATTENTION + fine)
+    assert rows[0]["time_ns"] == rows[-1]["time_ns"] == alone[0]["time_ns"]
+    for row, (_, text) in zip(rows[1:-1], large, strict=True):
+        assert row["time_ns"] == ""
+        assert text in row["error"]
+
+
+def test_a_buffer_larger_than_the_memory_is_an_error_of_its_row(tmp_path: Path) -> None:
+    rows = run(
+        tmp_path, "accelerator,op,devices,bytes\nh100-sxm,all_reduce,8,1000000000000\nh100-sxm,all_reduce,8,64\n"
+    )
+    assert "needs 1000 GB, h100-sxm has 80 GB: bytes 79999999919 would fit" in rows[0]["error"]
+    assert rows[1]["error"] == ""
+
+
+def test_answers_never_take_the_place_of_a_folder_or_of_the_cases(tmp_path: Path) -> None:
+    (tmp_path / "out.csv").mkdir()
+    source = tmp_path / "in.csv"
+    source.write_text(HEAD + "h100-sxm,,gemm,,,64,64,64,\n")
+    for target, text in ((tmp_path / "out.csv", "a folder"), (source, "another file than the cases")):
+        result = CliRunner().invoke(command, [str(source), "-o", str(target)])
+        assert isinstance(result.exception, InputError)
+        assert text in str(result.exception)

@@ -64,6 +64,8 @@ def simulate_steps(
     runs = Runs(len(steps))
     for group in programs_of(Device.of(machine), shape, chunks, Lengths(of[1], keys, np.ones_like(keys)), dtype):
         runs.add(group)
+    for step, reason in runs.refused.items():
+        raise bad(f"step {step}", reason, "a step that hwsim can count")
     return _result(machine, runs, dtype)
 
 
