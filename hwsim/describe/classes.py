@@ -23,6 +23,7 @@ CLASSES: Mapping[str, str] = {
     "systolic": "hwsim.describe.systolic",
     "pipeline": "hwsim.describe.pipeline",
     "wafer": "hwsim.describe.wafer",
+    "manycore": "hwsim.describe.manycore",
 }
 
 

@@ -35,6 +35,7 @@ MACHINES: Mapping[str, str] = {
     "systolic": "hwsim.operators.mapper.systolic.machine",
     "pipeline": "hwsim.operators.mapper.pipeline.machine",
     "wafer": "hwsim.operators.mapper.wafer.machine",
+    "manycore": "hwsim.operators.mapper.manycore.machine",
 }
 
 

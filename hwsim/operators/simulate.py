@@ -31,6 +31,7 @@ GPU = "hwsim.operators.mapper.gpu"
 SYSTOLIC = "hwsim.operators.mapper.systolic"
 PIPELINE = "hwsim.operators.mapper.pipeline"
 WAFER = "hwsim.operators.mapper.wafer"
+MANYCORE = "hwsim.operators.mapper.manycore"
 ATTENTION = ("attention_prefill", "attention_decode", "attention_mixed")
 ELEMENTWISE = ("norm", "activation", "softmax", "rope", "embed", "sample")
 COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send")
@@ -50,9 +51,12 @@ MAPPERS: dict[tuple[str, str], str] = {
     ("wafer", "gemm"): f"{WAFER}.gemm",
     **{("wafer", kind): f"{WAFER}.elementwise:{kind}" for kind in ELEMENTWISE},
     **{("wafer", kind): f"{WAFER}.attention:{kind}" for kind in ("attention_prefill", "attention_decode")},
+    ("manycore", "gemm"): f"{MANYCORE}.gemm",
+    **{("manycore", kind): f"{MANYCORE}.elementwise:{kind}" for kind in ELEMENTWISE},
+    **{("manycore", kind): f"{MANYCORE}.attention:{kind}" for kind in ATTENTION},
     **{
         (class_, kind): f"hwsim.operators.mapper.collective:{kind}"
-        for class_ in ("gpu", "systolic")
+        for class_ in ("gpu", "systolic", "manycore")
         for kind in COLLECTIVES
     },
 }
