@@ -63,7 +63,7 @@ def test_a_pattern_nobody_measured_is_derived_from_commands_or_assumed(h100: Acc
 
 
 def test_a_memory_without_commands_keeps_its_published_rate() -> None:
-    card = hwsim.describe.load("l40s", "accelerator")
+    card = hwsim.describe.load("l40s", "accelerator", ("tiers.hbm.memory.commands=null",))
     hbm = laws(card, "paged")["hbm"]
     assert hbm.channel is None and hbm.rate == card.tiers.hbm.rate * card.tiers.hbm.efficiency
     assert allowed(card, "random") == card.tiers.hbm.rate

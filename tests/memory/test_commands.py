@@ -58,7 +58,7 @@ def test_what_cannot_be_sent_is_named() -> None:
     with pytest.raises(InputError, match="capacity of all channels"):
         through_channels(H100, 10**12)
     with pytest.raises(InputError, match="without `commands`"):
-        through_channels(hwsim.describe.load("l40s", "accelerator"), 1 << 20)
+        through_channels(hwsim.describe.load("l40s", "accelerator", ("tiers.hbm.memory.commands=null",)), 1 << 20)
 
 
 def test_no_bytes_take_no_time() -> None:

@@ -59,7 +59,7 @@ def test_an_override_changes_the_curve(tmp_path):
         (("cxl2-x8-expander", "--curve", "--lines", "10"), "--lines: got 10, expected at least 1000"),
         (("cxl2-x8-expander", "--curve", "--queues", "8"), "no --queues with --curve"),
         (("cxl2-x8-expander", "--curve", "-o", "/nowhere/out.csv"), "a file in a folder that exists"),
-        (("gddr6-18000", "--curve"), "a memory without `commands`"),
+        (("gddr6-18000", "--set", "commands=null", "--curve"), "a memory without `commands`"),
         (("hbm3-6400",), "neither REQUESTS nor --curve"),
         (("hbm3-6400", "requests.txt", "--mix", "1:0"), "no --mixes with a run of requests"),
     ],

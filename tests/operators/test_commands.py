@@ -50,4 +50,5 @@ def test_operators_without_bytes_in_the_memory_are_as_under_the_law() -> None:
 
 def test_a_memory_without_commands_is_refused() -> None:
     with pytest.raises(InputError, match="a memory without `commands`"):
-        simulate(Machine.of("l40s"), "gemm", {"m": 1, "n": 1024, "k": 1024}, memory="commands")
+        machine = Machine.of("l40s", sets={"accelerator": ["tiers.hbm.memory.commands=null"]})
+        simulate(machine, "gemm", {"m": 1, "n": 1024, "k": 1024}, memory="commands")
