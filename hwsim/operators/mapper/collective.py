@@ -26,21 +26,25 @@ from hwsim.units import ceil_div
 
 @dataclass(frozen=True)
 class Shape:
-    """Steps of an algorithm, and what a rank sends in one of them, in parts (a part = bytes / devices, rounded up)."""
+    """Steps of an algorithm, and what a rank sends in all of them, in parts (a part = bytes / devices, rounded up).
 
-    steps: Callable[[Ints], Ints]
+    Functions of the devices n and of the hops h that a part goes around them: n - 1 in a ring, less in a torus, where
+    each dimension has a ring of its own.
+    """
+
+    steps: Callable[[Ints, Ints], Ints]
     parts: Callable[[Ints], Ints]
 
 
 _SHAPES: dict[str, Shape] = {
-    "all_reduce ring": Shape(lambda n: 2 * (n - 1), np.ones_like),
-    "all_gather ring": Shape(lambda n: n - 1, np.ones_like),
-    "reduce_scatter ring": Shape(lambda n: n - 1, np.ones_like),
-    "exchange": Shape(np.ones_like, lambda n: n - 1),
-    "send": Shape(np.ones_like, lambda n: n),
-    "one-shot": Shape(np.ones_like, lambda n: n * (n - 1)),
-    "two-shot": Shape(lambda n: np.full_like(n, 2), lambda n: n - 1),
-    "in-switch": Shape(np.ones_like, lambda n: n + 1),
+    "all_reduce ring": Shape(lambda n, h: 2 * h, lambda n: 2 * (n - 1)),
+    "all_gather ring": Shape(lambda n, h: h, lambda n: n - 1),
+    "reduce_scatter ring": Shape(lambda n, h: h, lambda n: n - 1),
+    "exchange": Shape(lambda n, h: np.ones_like(n), lambda n: n - 1),
+    "send": Shape(lambda n, h: np.ones_like(n), lambda n: n),
+    "one-shot": Shape(lambda n, h: np.ones_like(n), lambda n: n * (n - 1)),
+    "two-shot": Shape(lambda n, h: np.full_like(n, 2), lambda n: 2 * (n - 1)),
+    "in-switch": Shape(lambda n, h: np.ones_like(n), lambda n: n + 1),
 }
 
 
@@ -74,15 +78,17 @@ def work_of(group: Group, algorithm: Algorithm, devices: Ints, size: Ints) -> Wo
     several, hosted = devices > 1, group.host_rate(devices)[0] > 0
     shape = _SHAPES[algorithm.shape]
     part = ceil_div(size, devices) * several
-    steps = np.maximum(shape.steps(devices), 1)
-    chunk = shape.parts(devices) * part
+    steps = np.maximum(shape.steps(devices, group.around(devices)), 1)
+    chunk = ceil_div(shape.parts(devices) * part, steps)
     host_num, host_den = group.host_rate(devices)
     # What a launch takes includes the first byte; its arrival is charged to the link's latency.
     launch = np.maximum(algorithm.launch + algorithm.peer * (devices - 1) - algorithm.included * steps, 0)
     rates = np.zeros((len(size), 5), RESOURCE_DTYPE)
     rates["num"] = rates["den"] = 1
     rates["lat"][:, 2] = hosted
-    rates["num"][:, 2], rates["den"][:, 2] = rates["num"][:, 4], rates["den"][:, 4] = algorithm.rate
+    rates["num"][:, 4], rates["den"][:, 4] = algorithm.rate
+    used, links = group.reach(devices)
+    rates["num"][:, 2], rates["den"][:, 2] = algorithm.rate[0] * used, algorithm.rate[1] * links
     rates["num"][:, 3], rates["den"][:, 3] = np.maximum(host_num, 1), host_den
     return Work(
         launch=launch * several,

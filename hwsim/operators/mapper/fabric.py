@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
 
+from hwsim.describe.accelerator import ScaleUp
 from hwsim.describe.collectives import Collectives, Exchange, Fabric, Kernel, Ring
 from hwsim.errors import bad
 from hwsim.memory.law import ServiceLaw, link_law
@@ -66,10 +67,24 @@ class Algorithm:
 
 @dataclass(frozen=True)
 class Group:
-    """Algorithms by kind of collective; host paths (largest group, bytes per cycle) where no links join devices."""
+    """What joins the devices of a system, and how its library uses it.
+
+    Attributes
+    ----------
+    algorithms : mapping of str to list of Algorithm
+        By kind of collective.
+    host_paths : list of (int, (int, int))
+        (Largest group, bytes per cycle) where no links join devices.
+    reach : callable
+        Share of a rank's links that a group of some devices can use, as int64 numerator and denominator.
+    around : callable
+        Hops from a rank around all others.
+    """
 
     algorithms: Mapping[str, list[Algorithm]]
     host_paths: list[tuple[int, tuple[int, int]]]
+    reach: Callable[[Ints], tuple[Ints, Ints]]
+    around: Callable[[Ints], Ints]
 
     def asked(self, kind: str, devices: Ints, size: Ints) -> list[np.ndarray]:
         """bool[P] for each algorithm of a kind: the first that the library's rule names, else all that compete."""
@@ -101,7 +116,46 @@ def group_of(machine: Machine) -> Group:
     scale_up = machine.chip.links.scale_up
     resolve = _Resolver(machine, _fabric(machine.collectives, scale_up.link.id))
     host = resolve.host_paths() if scale_up.topology == "pcie" else []
-    return Group(resolve.algorithms(), host)
+    return Group(resolve.algorithms(), host, _reach(scale_up), _around(scale_up))
+
+
+# Chips of a torus that have a ring in every dimension: a cube of 4, a plane of 16, or all of a smaller machine.
+CUBE, PLANE = 4**3, 16**2
+
+
+def _reach(scale_up: ScaleUp) -> Callable[[Ints], tuple[Ints, Ints]]:
+    """Share of a rank's links that a group can use: all behind a switch; without one, those that lead to its members.
+
+    In a mesh every pair has links of its own. In a torus a pair has one, a ring through more chips leaves and enters
+    each by one, and only whole boxes have a ring in every dimension (JAX scaling book: wrap-around of TPU slices).
+    """
+    links, peers = scale_up.count, max(scale_up.devices - 1, 1)
+    box = min(scale_up.devices, CUBE if links >= 6 else PLANE)
+
+    def share(devices: Ints) -> tuple[Ints, Ints]:
+        if scale_up.topology == "mesh":
+            return np.clip(devices - 1, 1, peers), np.full_like(devices, peers)
+        if scale_up.topology == "torus":
+            used = np.select([devices <= 2, devices < box], [1, 2], links)
+            return np.minimum(used, links), np.full_like(devices, links)
+        return np.ones_like(devices), np.ones_like(devices)
+
+    return share
+
+
+def _around(scale_up: ScaleUp) -> Callable[[Ints], Ints]:
+    """Hops of a part around a group: one ring, or in a torus a ring in each dimension of the most cubic box."""
+    if scale_up.topology != "torus":
+        return lambda devices: devices - 1
+    dimensions = max(scale_up.count // 2, 1)
+
+    def hops(devices: Ints) -> Ints:
+        doublings = np.log2(np.maximum(devices, 1)).astype(np.int64)
+        each, more = np.divmod(doublings, dimensions)
+        box = more * (2 ** (each + 1) - 1) + (dimensions - more) * (2**each - 1)
+        return np.where(2**doublings == devices, box, devices - 1)
+
+    return hops
 
 
 def _fabric(library: Collectives, link: str) -> Fabric:
@@ -124,7 +178,8 @@ class _Resolver:
 
     def algorithms(self) -> dict[str, list[Algorithm]]:
         found = {kind: [self.ring(kind, name, part) for name, part in self.fabric.ring.items()] for kind in RINGS}
-        found["all_reduce"] += [self.kernel(part) for part in self.fabric.kernels]
+        if self.machine.chip.links.scale_up.topology != "torus":  # they send straight to every other
+            found["all_reduce"] += [self.kernel(part) for part in self.fabric.kernels]
         found["all_to_all"] = [self.exchange(name, part) for name, part in self.fabric.exchange.items()]
         # Between two ranks the exchange is a send and a receive; only the sender's part moves and nothing is copied.
         found["send"] = [
