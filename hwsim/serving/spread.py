@@ -34,7 +34,7 @@ def place(question: Question) -> Placement:
     return Placement(
         tp=plan.tp,
         devices=plan.tp * plan.pp,
-        replicas=plan.dp or system.count // (plan.tp * plan.pp),
+        replicas=plan.dp or system.active // (plan.tp * plan.pp),
         attention=attention_shape(model, plan.tp, question.precision, question.kv_dtype),
         decode=phase,
         prefill=phase,
@@ -130,9 +130,9 @@ def _check_divides(system: System, model: Model, plan: Plan) -> None:
     degrees = {"tp": plan.tp} | ({"pp": plan.pp} if plan.pp > 1 else {})
     group = prod(degrees.values())
     degrees |= {"dp": plan.dp} if plan.dp else {}
-    if group * (plan.dp or max(1, system.count // group)) != system.count:
+    if group * (plan.dp or max(1, system.active // group)) != system.active:
         words = " x ".join(("tp", "pp", "dp") if plan.pp > 1 else ("tp", "dp"))
-        want = f"{words} = {system.count}, the devices of {system.id}"
+        want = f"{words} = {system.active}, the devices of {system.id}"
         refuse(",".join(f"{name}={value}" for name, value in degrees.items()), want, "devices may not be left over")
     if faults:
         raise InputError(faults)

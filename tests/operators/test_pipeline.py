@@ -300,6 +300,12 @@ def test_what_cannot_run_says_why(kind: str, dims: dict[str, object], dtype: str
     assert words in str(result.error[0])
 
 
+def test_a_type_that_the_compiler_converts_to_must_be_one_of_the_chip() -> None:
+    machine = Machine.of("groq-lpu", "groq-2024", sets={"software": ("kernels.tsp-1.convert.int8=fp8",)})
+    error = simulate(machine, "gemm", {"m": 1, "n": 8, "k": 8}, "int8").error[0]
+    assert error == "groq-2024 multiplies int8 in fp8, but groq-lpu has fp16, int8"
+
+
 def test_software_of_another_class_is_refused() -> None:
     for chip, software in (("groq-lpu", "vllm"), ("groq-lpu", "jax"), ("h100-sxm", "groq-2024")):
         with pytest.raises(InputError, match="no kernels for"):

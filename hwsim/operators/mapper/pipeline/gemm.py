@@ -121,7 +121,11 @@ def put_shares(values: Ints, column: int, total: Ints, parts: Ints) -> None:
 
 
 def refuse(machine: Machine, dims: Mapping[str, Ints], dtype: str) -> list[str | None]:
-    """Cases whose weights are more than a chip holds."""
+    """Cases whose weights are more than a chip holds, or of a type that is converted to one the chip does not have."""
+    if (taken := machine.multiplied(dtype)) not in machine.pace:
+        known = ", ".join(machine.pace)
+        text = f"{machine.software} multiplies {dtype} in {taken}, but {machine.accelerator} has {known}"
+        return [text] * len(dims["m"])
     need = size_bytes(dims["batch"] * dims["n"] * dims["k"], dtype)
     return [
         f"weights of {size / 1e6:.4g} MB, {machine.accelerator} holds {machine.room / 1e6:.4g} MB: "
