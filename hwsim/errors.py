@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Integral
 
 
 @dataclass(frozen=True)
@@ -60,3 +61,10 @@ class InputError(HwsimError):
 def bad(where: str, got: object, expected: str, cure: str = "", **more: str) -> InputError:
     """An InputError with one fault: `raise bad("--plan", repr(text), "NAME=COUNT, e.g. tp=8")`."""
     return InputError(Fault(where, str(got), expected, cure, **more))
+
+
+def check_type(where: str, value: object, types: type | tuple[type, ...], expected: str, cure: str = "") -> None:
+    """Refuse a value of another type; numpy's whole numbers are `int`, a truth value is no number."""
+    among = tuple(Integral if kind is int else kind for kind in (types if isinstance(types, tuple) else (types,)))
+    if not isinstance(value, among) or (isinstance(value, bool) and bool not in among):
+        raise bad(where, f"{value!r:.60} of type {type(value).__name__}", expected, cure)

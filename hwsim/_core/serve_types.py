@@ -158,6 +158,8 @@ class Rules:
         From a request's arrival until the engine can see it.
     concurrency : int
         0 = requests arrive when their table says; c = c requests at once, each completion replaced by the next one.
+    context : int
+        Most tokens of a request, prompt and output together; 0 = any number.
     """
 
     token_budget: int
@@ -173,12 +175,13 @@ class Rules:
     router: str = "round-robin"
     frontend_ps: int = 0
     concurrency: int = 0
+    context: int = 0
 
     def __post_init__(self) -> None:
         for name in ("token_budget", "max_num_seqs", "block_tokens", "tile_tokens", "replicas"):
             if getattr(self, name) < 1:
                 raise bad(f"scheduler.{name}", getattr(self, name), "at least 1")
-        for name in ("frontend_ps", "concurrency"):
+        for name in ("frontend_ps", "concurrency", "context"):
             if getattr(self, name) < 0:
                 raise bad(f"scheduler.{name}", getattr(self, name), "at least 0")
         if self.kv_blocks < 2:
@@ -200,13 +203,17 @@ class Rules:
         return -(-tokens // self.block_tokens)
 
     def refused(self, requests: Requests) -> NDArray[np.bool_]:
-        """Requests that could never run, since they need more blocks than a replica has."""
+        """Requests that could never run: longer than the context, or of more blocks than a replica has."""
         needed = self.blocks_needed(requests.prompt_tokens, requests.output_tokens)
         refused: NDArray[np.bool_] = needed > self.kv_blocks - 1
         if self.concurrency and refused.any():
             raise bad("requests", f"{int(refused.sum())} that need more KV blocks than there are",
                       f"at most {self.kv_blocks - 1} blocks a request in a closed loop")  # fmt: skip
-        return refused
+        return refused | self.beyond_context(requests.prompt_tokens, requests.output_tokens)
+
+    def beyond_context(self, prompt: Ints, output: Ints) -> NDArray[np.bool_]:
+        """Requests that a server refuses since the model's context ends before them."""
+        return (prompt + output > self.context) & (self.context > 0)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import NoneType
 
 import numpy as np
 
@@ -11,12 +12,15 @@ from hwsim.analyse import summary as screen
 from hwsim.analyse.metrics import Metrics
 from hwsim.analyse.metrics import measure as measure_columns
 from hwsim.analyse.slo import Slo
+from hwsim.errors import check_type
 from hwsim.serving.record import request_columns, summary_totals
 from hwsim.serving.run import Run
 
 
 def measure(run: Run, slo: Slo | str | None = None) -> Metrics:
     """Figures of a run: latencies, rates, goodput at `slo` ("ttft=2s,tpot=50ms"), KV use, energy, bounds."""
+    check_type("run", run, Run, "what hwsim.replay gives")
+    check_type("slo", slo, (Slo, str, NoneType), "an objective such as 'ttft=2s,tpot=50ms'")
     totals = summary_totals(run)
     columns = request_columns(run)
     return measure_columns(
@@ -33,11 +37,13 @@ def summary(
     run: Run, slo: Slo | str | None = None, *, cpu_s: Mapping[str, float] | None = None, output: str = ""
 ) -> str:
     """The one screen that `hwsim replay` prints."""
+    check_type("run", run, Run, "what hwsim.replay gives")
     return screen.text(heading(run, cpu_s or {}, output), measure(run, slo))
 
 
 def plot(run: Run, path: str | Path, slo: Slo | str | None = None) -> None:
     """Draw a run: requests and KV cache over time, and how latencies spread (needs hwsim[analysis])."""
+    check_type("run", run, Run, "what hwsim.replay gives")
     from hwsim.analyse import plots
 
     limits = Slo.parse(slo) if isinstance(slo, str) else slo
@@ -52,8 +58,11 @@ def heading(run: Run, cpu_s: Mapping[str, float], output: str) -> screen.Run:
     replicas = f"{placement.replicas} replica" + ("s" if placement.replicas > 1 else "")
     kv_tokens = (placement.kv_blocks - 1) * run.rules.block_tokens
     notes = [f"changed: {text}" for text in deployment.sets] + list(table.notes)
-    if run.refused:
-        notes.append(f"{run.refused} requests need more than the {kv_tokens:,} tokens of a replica's KV cache: refused")
+    if run.beyond_context:
+        context = f"the {run.rules.context:,} tokens of the model's context"
+        notes.append(f"{run.beyond_context} requests, prompt and output, are longer than {context}: refused")
+    if large := run.refused - run.beyond_context:
+        notes.append(f"{large} requests need more than the {kv_tokens:,} tokens of a replica's KV cache: refused")
     return screen.Run(
         system=f"{deployment.system.id}: {deployment.system.count} x {accelerator.name}, {link.name}",
         model=f"{model.id}: {model.params / 1e9:.1f} B parameters, {deployment.precision} weights",

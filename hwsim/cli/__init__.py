@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import click
@@ -29,6 +30,10 @@ VERBS: dict[str, tuple[str, str]] = {
 }
 
 
+STOPPED_TEXT = "stopped: no result was written; a trace that was begun is kept as its .part file"
+STOPPED = 130  # exit code of a program that Ctrl-C ended
+
+
 class Verbs(click.Group):
     """A group that knows its verbs by name and loads the module of the one that is run."""
 
@@ -52,9 +57,25 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; errors of hwsim become one message and an exit code (1 failed, 2 bad input)."""
+    """Run the command line; errors become one message and an exit code (1 failed, 2 bad input, 130 stopped)."""
     try:
-        cli(prog_name="hwsim")
+        code = cli.main(prog_name="hwsim", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        print(f"hwsim: {STOPPED_TEXT}", file=sys.stderr)
+        sys.exit(STOPPED)
     except HwsimError as error:
         print(f"hwsim: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader of the output has gone, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        print(f"hwsim: {error}", file=sys.stderr)
+        sys.exit(1)
+    except MemoryError:
+        print("hwsim: out of memory: ask for less at once", file=sys.stderr)
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from os import PathLike
 from pathlib import Path as File
 from typing import Any
 
@@ -18,7 +19,7 @@ from hwsim.describe.library import a
 from hwsim.describe.plain import from_plain
 from hwsim.describe.resolve import apply_sets, derived_from, derived_system, expand, from_file, from_name, read_file
 from hwsim.describe.tree import Tree
-from hwsim.errors import InputError, bad
+from hwsim.errors import InputError, bad, check_type
 
 _FILE = re.compile(r".*\.(ya?ml|json)$")
 
@@ -40,7 +41,12 @@ def load(name: str | File, kind: str | None = None, sets: Sequence[str] = ()) ->
     InputError
         Unknown name, or everything that is wrong with the file.
     """
+    check_type("name", name, (str, PathLike), "the name of a description or a file")
+    check_type("sets", sets, (list, tuple), "a list of overrides such as ['clocks.core=1.5 GHz']")
+    for text in sets:
+        check_type("sets", text, str, "an override such as 'clocks.core=1.5 GHz'")
     if kind is not None:
+        check_type("kind", kind, str, "the name of a kind")
         library.check_kind(kind)
     text = str(name)
     if File(derived_from(text)[0]).exists():

@@ -107,6 +107,7 @@ class Software(Description):
     kind: ClassVar[str] = "software"
 
     version: str = Field("", description="the version it follows")
+    serves: bool = Field(True, description="it is a server; false: kernels and collectives alone, for `hwsim op`")
     generations: list[str] | None = Field(None, description="those it has kernels for; unset: all that `kernels` names")
     kernels: dict[str, Kernels] = Field(description="by chip generation")
     collectives: Annotated[Collectives, Reference("collectives")]

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from hwsim._core.dram import Channel
 from hwsim.describe import load
 from hwsim.describe.memory import Memory
-from hwsim.errors import bad
+from hwsim.errors import bad, check_type
 from hwsim.memory.channel_tables import ChannelTables, Options, channel_tables
 
 PIECE = 1 << 16
@@ -135,6 +135,7 @@ def tables_of(memory: str | Memory, options: Options, sets: tuple[str, ...] = ()
 
 def memory_of(memory: str | Memory, sets: tuple[str, ...] = ()) -> Memory:
     """The description of a memory that is named or given."""
+    check_type("memory", memory, (str, Memory), "the name of a memory, or a loaded memory")
     found = load(memory, "memory", sets) if isinstance(memory, str) else memory
     assert isinstance(found, Memory)
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from hwsim._core import dram_tables as rows
 from hwsim.describe.commands import COMMANDS, LEVELS, AddressField, Commands, Rule, Span
 from hwsim.describe.memory import Memory
-from hwsim.errors import bad
+from hwsim.errors import bad, check_type
 from hwsim.memory.mapping import AddressMap, address_map, field_widths
 from hwsim.units import ceil_fraction
 
@@ -129,6 +130,8 @@ def channel_tables(memory: Memory, options: Options = AS_DESCRIBED) -> ChannelTa
     InputError
         The memory states no commands, a timing that no rule names, an option it does not know.
     """
+    for name, value in (("queues", options.queues), ("phase", options.phase)):
+        check_type(name, value, (int, NoneType), "a whole number")
     if memory.commands is None:
         raise bad(memory.id, "a memory without `commands`", "one whose commands are described")
     return _Builder(memory.id, memory.commands, options).build()

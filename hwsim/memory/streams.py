@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from types import NoneType
 
 from hwsim.describe.memory import Memory
-from hwsim.errors import bad
+from hwsim.errors import bad, check_type
 from hwsim.memory.channel import memory_of, new_channel
 from hwsim.memory.channel_tables import AS_DESCRIBED, ChannelTables, Options, channel_tables
 
@@ -81,6 +82,8 @@ def stream_tables(
     skip: bool = True,
 ) -> Streamed:
     """`stream` on tables that are made already."""
+    for name, value in (("count", count), ("base", base), ("stride", stride), ("interval", interval)):
+        check_type(name, value, (int, NoneType), "a whole number")
     step = tables.access if stride is None else stride
     if step < 1 or step % tables.access or base < 0 or base % tables.access:
         raise bad("stream", f"base {base}, stride {step}", f"multiples of {tables.access}, a stride of at least that")

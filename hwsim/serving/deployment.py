@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from typing import Any, TypeVar
 
 from hwsim.describe import load
@@ -13,7 +14,7 @@ from hwsim.describe.model import Model
 from hwsim.describe.plan import Plan
 from hwsim.describe.software import Software
 from hwsim.describe.system import System
-from hwsim.errors import bad
+from hwsim.errors import bad, check_type
 from hwsim.operators.machine import Machine
 from hwsim.serving.costs import CostTables
 from hwsim.serving.plan import Placement, Question, place
@@ -93,16 +94,21 @@ def compile(
     InputError
         A description is wrong, the plan does not divide, the model does not fit.
     """
-    _among("--precision", precision, PRECISIONS)
-    _among("--kv-dtype", kv_dtype or "bf16", KV_DTYPES)
+    among("--precision", precision, PRECISIONS)
+    among("--kv-dtype", kv_dtype or "bf16", KV_DTYPES)
     changes = _by_root(sets)
     for name, value in (("max_num_seqs", max_num_seqs), ("token_budget", token_budget)):
         if value is not None:
+            check_type(name, value, int, "a whole number")
             changes["software"].append(f"scheduler.{name}={value}")
     the_system = _loaded(system, System, changes["system"])
     the_model = _loaded(model, Model, changes["model"])
     the_software = _loaded(software, Software, changes["software"])
+    check_type("plan", plan, (str, Plan), "a plan such as 'tp=8', or a loaded plan")
     the_plan = parse_plan(plan, changes["plan"]) if isinstance(plan, str) else plan
+    if not the_software.serves:
+        cure = f"{the_software.name} serves no requests: choose vllm, trtllm or ideal"
+        raise bad("--software", the_software.id, "the profile of a server", cure)
     made = deploy(the_system, the_model, the_software, the_plan, precision, kv_dtype or "")
     defaults = {} if kv_dtype else {"kv dtype": made.kv_dtype}
     if the_model.sliding_window:
@@ -150,8 +156,9 @@ def _degree(name: str, written: str, part: str) -> int | str:
 
 
 def _loaded(what: str | Kind, cls: type[Kind], sets: list[str]) -> Kind:
-    if isinstance(what, str):
-        found = load(what, cls.kind, sets)
+    check_type(cls.kind, what, (str, PathLike, cls), f"the name of a {cls.kind}, its file, or a loaded {cls.kind}")
+    if isinstance(what, str | PathLike):
+        found = load(str(what), cls.kind, sets)
         assert isinstance(found, cls)
         return found
     if sets:
@@ -162,7 +169,9 @@ def _loaded(what: str | Kind, cls: type[Kind], sets: list[str]) -> Kind:
 
 def _by_root(sets: Sequence[str]) -> dict[str, list[str]]:
     changes: dict[str, list[str]] = {root: [] for root in ROOTS}
+    check_type("sets", sets, (list, tuple), "a list of overrides such as ['model.layers=40']")
     for text in sets:
+        check_type("sets", text, str, "an override such as 'model.layers=40'")
         root, dot, rest = text.partition(".")
         if root not in ROOTS or not dot:
             raise bad("--set", repr(text), "a path that starts at " + ", ".join(ROOTS),
@@ -171,7 +180,8 @@ def _by_root(sets: Sequence[str]) -> dict[str, list[str]]:
     return changes
 
 
-def _among(option: str, value: str, allowed: Iterable[str]) -> None:
+def among(option: str, value: str, allowed: Iterable[str]) -> None:
+    """Refuse a choice that is none of the allowed."""
     if value not in allowed:
         raise bad(option, repr(value), "one of " + ", ".join(allowed))
 

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from fractions import Fraction
+from os import PathLike
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from hwsim.describe import restore
@@ -15,11 +17,11 @@ from hwsim.describe.model import Model
 from hwsim.describe.plan import Plan
 from hwsim.describe.software import Software
 from hwsim.describe.system import System
-from hwsim.errors import bad
-from hwsim.serving.deployment import Deployment, Kind, deploy
+from hwsim.errors import bad, check_type
+from hwsim.serving.deployment import Deployment, Kind, among, deploy
 from hwsim.serving.record import Recorder, provenance
 from hwsim.serving.run import Run, Watch, run
-from hwsim.trace import Trace
+from hwsim.trace import LEVELS, Trace
 from hwsim.workload import load
 from hwsim.workload.table import RequestTable
 
@@ -66,6 +68,13 @@ def replay(
     InputError
         The traffic, the record level or the output cannot be used; nothing is written.
     """
+    check_type("deployment", deployment, Deployment, "what hwsim.compile gives")
+    check_type("requests", requests, (str, PathLike, RequestTable), "a request file, a recipe's name or a RequestTable")
+    check_type("limit", limit, (int, NoneType), "a whole number of requests")
+    check_type("seed", seed, int, "a whole number")
+    among("--record", record, LEVELS)
+    if record != LEVELS[0] and not output:
+        raise bad("--record", record, "a file to keep it in", "add -o OUT.h5")
     started = time.process_time()
     table = requests if isinstance(requests, RequestTable) else load(requests, limit, rate_scale, seed, failures)
     parsed = time.process_time() - started
@@ -101,7 +110,11 @@ def _recorded(
 def _refuse_nothing_served(done: Run) -> None:
     """A run in which no request fits is a mistake in the plan, not a result."""
     if done.refused == len(done.table):
-        tokens = (done.rules.kv_blocks - 1) * done.rules.block_tokens
+        tokens, context = (done.rules.kv_blocks - 1) * done.rules.block_tokens, done.rules.context
+        if done.beyond_context == len(done.table):
+            got = f"{len(done.table)} requests, each longer than the {context:,} tokens of the model's context"
+            cure = "choose a model of longer context"
+            raise bad(done.deployment.model.id, got, "at least one request that fits", cure)
         raise bad(
             "KV cache",
             f"{len(done.table)} requests, each longer than the {tokens:,} tokens of a replica's KV cache",

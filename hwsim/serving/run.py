@@ -62,6 +62,11 @@ class Run:
     cpu_replay_s: float
     cpu_parse_s: float = 0.0
 
+    @property
+    def beyond_context(self) -> int:
+        """Requests that were refused since prompt and output are longer than the model's context."""
+        return int(self.rules.beyond_context(self.table.prompt_tokens, self.table.output_tokens).sum())
+
     @cached_property
     def operators(self) -> list[dict[str, Any]]:
         """One row an operator, summed over the run: see `Account.operators`."""
@@ -88,6 +93,7 @@ def rules_of(
         router=router,
         frontend_ps=ps_ceil(deployment.software.overheads.frontend),
         concurrency=concurrency,
+        context=deployment.model.positions,
     )
 
 

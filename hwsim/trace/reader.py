@@ -6,13 +6,14 @@ import importlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 
-from hwsim.errors import InputError, bad
+from hwsim.errors import InputError, bad, check_type
 from hwsim.trace.columns import BOUND_CLASSES, TABLES
 from hwsim.trace.file import FORMAT, JSON_STARTS, PART, SEAL, TEXTS, VERSION, Array, check_sum
 from hwsim.trace.journal import Journal
@@ -108,6 +109,7 @@ def open_trace(path: str | Path) -> Trace:
     InputError
         What stands at the path is no trace, is damaged, or was written by another version of the format.
     """
+    check_type("path", path, (str, PathLike), "the path of a trace")
     path = Path(path)
     if path.is_dir():
         raise bad(str(path), "a directory", "a trace written by hwsim")

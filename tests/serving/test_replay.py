@@ -175,7 +175,7 @@ def test_a_bad_option_is_named_and_nothing_is_written(arguments, words, trace_fi
 
 def test_requests_that_never_fit_are_refused_by_name(tmp_path):
     deployment = hwsim.compile("h100-sxm-x2", "llama-3.1-70b", "tp=2")
-    rows = RequestTable.of(np.zeros(2, np.int64), np.full(2, 10**6), np.full(2, 5), name="long")
+    rows = RequestTable.of(np.zeros(2, np.int64), np.full(2, 10**5), np.full(2, 5), name="long")
     with pytest.raises(InputError, match=r"longer than the .* tokens of a replica's KV cache"):
         hwsim.replay(deployment, rows, output=tmp_path / "out.h5")
     assert not list(tmp_path.iterdir())
