@@ -37,7 +37,9 @@ def device(folder: Path, link: str, switch: str = "", sets: Sequence[str] = (), 
     """A device behind a link, with a memory of any rate and latency, or a described one."""
     values = {"line": "64 B", "latency": "20 ns", "rate": "1 EB/s", "media": "10 ns", "reads": 1024, "writes": 1024}
     values |= {
-        "memory": "{{extends: gddr6-18000, law: {{rate: {rate}, latency: {media}}}, commands: null}}".format(**(values | fields))
+        "memory": "{{extends: gddr6-18000, law: {{rate: {rate}, latency: {media}}}, commands: null}}".format(
+            **(values | fields)
+        )
     }
     path = folder / "device.yaml"
     path.write_text(DEVICE.format(link=link, **(values | fields)) + switch)
