@@ -11,7 +11,7 @@ RUNS = {"RTXPRO6000__Llama-3.1-8B": ("rtx-pro-6000", "llama-3.1-8b", "vllm-0.19"
 
 
 @click.command()
-@click.argument("suite", type=click.Choice(["operators", "serving"]), default="operators")
+@click.argument("suite", type=click.Choice(["operators", "serving", "classes"]), default="operators")
 @click.option(
     "--measured",
     type=click.Path(path_type=Path),
@@ -25,8 +25,14 @@ RUNS = {"RTXPRO6000__Llama-3.1-8B": ("rtx-pro-6000", "llama-3.1-8b", "vllm-0.19"
 @click.option("--only", "only", multiple=True, help="Sources to compare, e.g. gemm; all by default.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw the serving run, measured and simulated.")
 def command(suite: str, measured: Path, dtypes: tuple[str, ...], only: tuple[str, ...], plot: Path | None) -> None:
-    """Compare simulation with measurement: operators with tables of kernel times, or serving with a server's log."""
-    click.echo(operator_table(measured, dtypes, only) if suite == "operators" else serving_text(measured, plot))
+    """Compare simulation with measurement: operators with tables of kernel times, serving with a server's log, or
+    classes of chips with published points."""
+    if suite == "classes":
+        from hwsim.validate import classes
+
+        click.echo(classes.table(classes.answers(classes.cases(measured))))
+    else:
+        click.echo(operator_table(measured, dtypes, only) if suite == "operators" else serving_text(measured, plot))
 
 
 def operator_table(measured: Path, dtypes: tuple[str, ...], only: tuple[str, ...]) -> str:

@@ -56,7 +56,7 @@ MAPPERS: dict[tuple[str, str], str] = {
     **{("manycore", kind): f"{MANYCORE}.attention:{kind}" for kind in ATTENTION},
     **{
         (class_, kind): f"hwsim.operators.mapper.collective:{kind}"
-        for class_ in ("gpu", "systolic", "manycore")
+        for class_ in ("gpu", "systolic", "wafer", "manycore")
         for kind in COLLECTIVES
     },
 }

@@ -22,6 +22,7 @@ PLACERS: Mapping[str, str] = {
     "gpu": "hwsim.serving.spread:place",
     "systolic": "hwsim.serving.spread:place",
     "pipeline": "hwsim.serving.line:place",
+    "wafer": "hwsim.serving.regions:place",
 }
 
 

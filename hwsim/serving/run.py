@@ -97,6 +97,14 @@ def rules_of(
     )
 
 
+def _one_stage(deployment: Deployment) -> None:
+    """Refuse what the core does not replay."""
+    placement = deployment.placement
+    if placement.stages > 1 or placement.prefill.machine != placement.decode.machine:
+        got = f"{placement.stages} stages" if placement.stages > 1 else "regions of two sizes"
+        raise bad("--plan", got, "one stage that runs prompts and decodes alike", "this version replays no other")
+
+
 def run(
     deployment: Deployment,
     table: RequestTable,
@@ -127,6 +135,7 @@ def run(
         The core stopped for a reason that is an error of hwsim.
     """
     started = time.process_time()
+    _one_stage(deployment)
     rules = rules_of(deployment, table, router, concurrency)
     costs = deployment.costs
     core = ServeRun(_core_requests(table), rules, costs.core(rules))

@@ -1,0 +1,188 @@
+"""Published points of chips of every class against simulation: single streams and single operators.
+
+Two files of points: `class_points.csv` (papers and repositories, by software stack) and `llm_points.csv` (by system). A
+function for each stack or system says how its rows become cases (`CLASS_POINTS`, `LLM_POINTS`); rows that nobody claims
+are not compared. A case is `scored`; or `fit`, where a number of its stack was fitted to it and to nothing else in the
+files; or a `bound`, which simulation must not pass.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from hwsim.errors import bad
+from hwsim.operators.machine import Machine
+from hwsim.operators.simulate import simulate
+from hwsim.serving.deployment import compile
+from hwsim.serving.layers import Use
+from hwsim.serving.plan import Phase
+from hwsim.units import ps_ceil
+
+Row = Mapping[str, str]
+Role = Literal["scored", "fit", "bound"]
+PS = 10**12
+
+
+@dataclass(frozen=True)
+class Case:
+    """A published point and how to simulate it.
+
+    Attributes
+    ----------
+    stack, label : str
+        Software profile; what was run.
+    metric : str
+        Of the file: tokens a second, microseconds, ...
+    published : float
+    simulated : callable
+        The same metric, simulated.
+    role : str
+    """
+
+    stack: str
+    label: str
+    metric: str
+    published: float
+    simulated: Callable[[], float]
+    role: Role = "scored"
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One request alone on a system: names of descriptions, plan, what it asks.
+
+    Attributes
+    ----------
+    context : int
+        Keys that the (last) new token sees, itself included.
+    new : int
+        Tokens of the step: 1 in decode, the prompt in prefill.
+    """
+
+    system: str
+    model: str
+    software: str
+    precision: str
+    plan: str = ""
+    context: int = 1
+    new: int = 1
+
+    def step_ps(self) -> int:
+        """Picoseconds of one step through all stages: operators and what the software adds."""
+        kv = "fp16" if self.precision == "fp16" else "bf16"
+        deployment = compile(self.system, self.model, self.plan, self.software, precision=self.precision, kv_dtype=kv)
+        placement, overheads = deployment.placement, deployment.software.overheads
+        phase = placement.decode if self.new == 1 else placement.prefill
+        total = sum(_time(phase, use, self.new) for use in placement.tokens)
+        total += sum(_time(phase, use, 1) for use in placement.sequences)
+        shape = placement.attention
+        dims = {"batch": 1, "q_len": self.new, "kv_len": self.context, "kv_dtype": shape.kv_dtype}
+        dims |= {"heads": shape.heads, "kv_heads": shape.kv_heads, "head_dim": shape.head_dim}
+        kind = "attention_decode" if self.new == 1 else "attention_prefill"
+        total += shape.count * operator_ps(phase.machine, kind, dims, shape.dtype)
+        return total + ps_ceil(overheads.step_gap + overheads.seq_gap + shape.count * overheads.layer_gap)
+
+    def rate(self) -> float:
+        """Tokens a second."""
+        return self.new * PS / self.step_ps()
+
+
+def _time(phase: Phase, use: Use, count: int) -> int:
+    """Picoseconds of an operator of a step with `count` tokens or sequences, all stages."""
+    times = sum(use.times(span) for span in phase.spans)
+    if not times:
+        return 0
+    return times * operator_ps(phase.machine, use.kind, use.dims | {use.varies: count * use.scale}, use.dtype)
+
+
+def operator_ps(machine: Machine, kind: str, dims: Mapping[str, object], dtype: str) -> int:
+    """Picoseconds of one operator."""
+    result = simulate(machine, kind, dims, dtype)
+    if result.error[0] is not None:
+        raise bad(f"operator {kind}", result.error[0], "one that runs")
+    return int(result.time_ps[0])
+
+
+def _waferllm(row: Row) -> Case:
+    """WaferLLM on a WSE-2; a product alone runs without what its stack needs between operators."""
+    published = float(row["value"])
+    if row["phase"] == "operator":
+        n, k = (int(size) for size in row["model"].split()[1].split("x"))
+        machine = Machine.of(row["system"], "ideal")
+        dims = {"m": 1, "n": n, "k": k}
+        return Case("ideal", row["model"], row["metric"], published,
+                    lambda: operator_ps(machine, "gemm", dims, row["precision"]) / 1e6)  # fmt: skip
+    prefill, tokens = row["phase"] == "prefill", int(row["input_len"])
+    plan = f"{row['phase']}_region={row['region']}"
+    stream = Stream(row["system"], row["model"], row["stack"], row["precision"], plan, tokens, tokens if prefill else 1)
+    label = f"{row['model']} {row['phase']} {row['region']}"
+    return Case(row["stack"], label, row["metric"], published, stream.rate)
+
+
+def _cerebras(row: Row) -> Case:
+    """Cerebras' own points on WSE-3: contexts are not said; 1,000 tokens assumed."""
+    stream = Stream("wse-3-x4", row["model"].lower(), "cerebras-2024-08", row["precision"], context=1000)
+    label = f"{row['model']} on {stream.system}"
+    return Case(stream.software, label, "tok/s a user", float(row["value"]), stream.rate, "fit")
+
+
+# Stack of class_points.csv, system of llm_points.csv -> its rows as cases. A new stack is a line here.
+CLASS_POINTS: Mapping[str, Callable[[Row], Case]] = {"waferllm": _waferllm}
+LLM_POINTS: Mapping[str, Callable[[Row], Case]] = {"WSE-3 (CS-3)": _cerebras}
+
+
+def cases(folder: Path) -> Iterator[Case]:
+    """Cases of both files of a folder with measured data."""
+    for file, column, known in (("class_points.csv", "stack", CLASS_POINTS), ("llm_points.csv", "system", LLM_POINTS)):
+        path = folder / file
+        if not path.is_file():
+            raise bad(str(path), "no such file", "a folder with the measured tables", "name it with --measured")
+        with path.open(newline="", encoding="utf-8") as rows:
+            for row in csv.DictReader(rows):
+                if row[column] in known:
+                    yield known[row[column]](row)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A case with what was simulated; `error` is relative and signed."""
+
+    case: Case
+    simulated: float
+
+    @property
+    def error(self) -> float:
+        """Relative error."""
+        return self.simulated / self.case.published - 1
+
+
+def answers(of: Iterable[Case]) -> list[Answer]:
+    """All cases simulated."""
+    return [Answer(case, case.simulated()) for case in of]
+
+
+def table(found: list[Answer]) -> str:
+    """Points by stack, with the median error of those that are scored."""
+    head = f"{'software':<20} {'point':<36} {'metric':<16} {'published':>10} {'simulated':>10} {'error %':>8}  role"
+    lines = [head]
+    for stack in dict.fromkeys(answer.case.stack for answer in found):
+        own = [answer for answer in found if answer.case.stack == stack]
+        lines += [_line(answer) for answer in own]
+        scored = [abs(answer.error) for answer in own if answer.case.role == "scored"]
+        if scored:
+            lines.append(f"{stack:<20} median of {len(scored)} scored: {100 * float(np.median(scored)):.1f} %")
+    return "\n".join(lines)
+
+
+def _line(answer: Answer) -> str:
+    case = answer.case
+    return (
+        f"{case.stack:<20} {case.label:<36} {case.metric:<16} {case.published:>10.5g} {answer.simulated:>10.5g} "
+        f"{100 * answer.error:>+8.1f}  {case.role}"
+    )

@@ -1,0 +1,55 @@
+"""Published points of chips of every class: errors that `hwsim validate classes` prints, and points that are bounds."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hwsim.validate import classes
+from hwsim.validate.classes import Answer, Case, Stream
+
+
+@pytest.fixture(scope="module")
+def found(shared: Path) -> list[Answer]:
+    return classes.answers(classes.cases(shared / "measured"))
+
+
+def errors(found: list[Answer], stack: str, word: str) -> np.ndarray:
+    """Absolute errors of a stack's points with a word in their label."""
+    return np.array([abs(answer.error) for answer in found if answer.case.stack == stack and word in answer.case.label])
+
+
+@pytest.mark.shared
+def test_waferllm_with_one_fitted_number(found: list[Answer]) -> None:
+    decode, prefill = (errors(found, "waferllm", word) for word in ("decode", "prefill"))
+    assert len(decode) == 6 and np.median(decode) < 0.02 and decode.max() < 0.05
+    assert len(prefill) == 3 and prefill.max() < 0.05
+
+
+@pytest.mark.shared
+def test_one_product_alone_on_a_wafer(found: list[Answer]) -> None:
+    (error,) = errors(found, "ideal", "gemv")
+    assert error < 0.1
+
+
+@pytest.mark.shared
+def test_the_number_of_cerebras_explains_both_of_its_points(found: list[Answer]) -> None:
+    (large,) = errors(found, "cerebras-2024-08", "70B")
+    small = Stream("wse-3", "llama-3.1-8b", "cerebras-2024-08", "fp16", context=1000).rate()
+    assert large < 0.02 and abs(small / 1800 - 1) < 0.02  # 1,800: Cerebras, August 2024
+
+
+# Rates with speculative decoding that Cerebras published later: nothing without it may reach them.
+SPECULATIVE = {("llama-3.1-70b", "wse-3-x4"): 2148, ("llama-3.1-405b", "wse-3-x21"): 969}
+
+
+@pytest.mark.parametrize(("model", "system"), SPECULATIVE)
+def test_speculative_rates_are_out_of_reach(model: str, system: str) -> None:
+    assert Stream(system, model, "cerebras-2024-08", "fp16", context=1000).rate() < SPECULATIVE[model, system]
+
+
+def test_a_table_tells_errors_roles_and_the_median_of_what_is_scored() -> None:
+    of = [Case("a", f"point {n}", "us", 10, lambda n=n: 10 + n, role) for n, role in ((1, "scored"), (5, "fit"))]
+    lines = classes.table(classes.answers(of)).splitlines()
+    assert "+10.0  scored" in lines[1] and "+50.0  fit" in lines[2]
+    assert lines[3].split() == ["a", "median", "of", "1", "scored:", "10.0", "%"]
