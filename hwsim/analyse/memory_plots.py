@@ -28,6 +28,10 @@ class Point(Protocol):
 
 
 def family(points: Sequence[Point], title: str) -> Figure:
+    """Mean latency, ns."""
+    """Bandwidth reached, GB/s."""
+    """Writes of the mix."""
+    """Reads of the mix."""
     """Mean latency over achieved bandwidth, from reads alone (dark) to writes alone (light)."""
     from matplotlib import colormaps
 

@@ -45,10 +45,12 @@ class KvUse:
 
     @property
     def mean_share(self) -> float | None:
+        """Mean use as a share of all blocks, 0 to 1; None where their number is unknown."""
         return self.mean_blocks / self.blocks if self.blocks else None
 
     @property
     def peak_share(self) -> float | None:
+        """Peak use as a share of all blocks, 0 to 1; None where their number is unknown."""
         return self.peak_blocks / self.blocks if self.blocks else None
 
 
@@ -93,6 +95,7 @@ class Metrics:
 
     @property
     def makespan_s(self) -> float:
+        """Seconds from the first arrival to the last token."""
         return self.makespan_ps / 1e12
 
     @property
@@ -102,10 +105,12 @@ class Metrics:
 
     @property
     def prompt_tokens_per_s(self) -> float:
+        """Prompt tokens of finished requests a second of the makespan."""
         return self._per_s(self.prompt_tokens)
 
     @property
     def requests_per_s(self) -> float:
+        """Finished requests a second of the makespan."""
         return self._per_s(self.finished)
 
     @property

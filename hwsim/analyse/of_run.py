@@ -18,7 +18,25 @@ from hwsim.serving.run import Run
 
 
 def measure(run: Run, slo: Slo | str | None = None) -> Metrics:
-    """Figures of a run: latencies, rates, goodput at `slo` ("ttft=2s,tpot=50ms"), KV use, energy, bounds."""
+    """Figures of a run: latencies, rates, goodput, KV use, energy, bounds.
+
+    Parameters
+    ----------
+    run : Run
+        Of `hwsim.replay`.
+    slo : Slo or str, optional
+        Objective of the goodput, e.g. "ttft=2s,tpot=50ms".
+
+    Returns
+    -------
+    Metrics
+        Times in picoseconds, energy in picojoules; percentiles over finished requests.
+
+    Raises
+    ------
+    InputError
+        `run` is no run, or the objective cannot be read.
+    """
     check_type("run", run, Run, "what hwsim.replay gives")
     check_type("slo", slo, (Slo, str, NoneType), "an objective such as 'ttft=2s,tpot=50ms'")
     totals = summary_totals(run)
@@ -36,13 +54,49 @@ def measure(run: Run, slo: Slo | str | None = None) -> Metrics:
 def summary(
     run: Run, slo: Slo | str | None = None, *, cpu_s: Mapping[str, float] | None = None, output: str = ""
 ) -> str:
-    """The one screen that `hwsim replay` prints."""
+    """The one screen that `hwsim replay` prints.
+
+    Parameters
+    ----------
+    run : Run
+        Of `hwsim.replay`.
+    slo : Slo or str, optional
+        Objective of the goodput, e.g. "ttft=2s,tpot=50ms".
+    cpu_s : mapping of str to float, optional
+        CPU seconds by part ("total", "compile", "sim", "replay", "write"), for the last line.
+    output : str
+        File of the result, named in the last line.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    InputError
+        `run` is no run, or the objective cannot be read.
+    """
     check_type("run", run, Run, "what hwsim.replay gives")
     return screen.text(heading(run, cpu_s or {}, output), measure(run, slo))
 
 
 def plot(run: Run, path: str | Path, slo: Slo | str | None = None) -> None:
-    """Draw a run: requests and KV cache over time, and how latencies spread (needs hwsim[analysis])."""
+    """Draw a run: requests and KV cache over time, and how latencies spread (needs hwsim[analysis]).
+
+    Parameters
+    ----------
+    run : Run
+        Of `hwsim.replay`.
+    path : str or Path
+        Picture to write; its suffix (.png, .svg, .pdf) is the format.
+    slo : Slo or str, optional
+        Limits to draw, e.g. "ttft=2s,tpot=50ms".
+
+    Raises
+    ------
+    InputError
+        `run` is no run, a suffix that cannot be drawn, matplotlib is not installed.
+    """
     check_type("run", run, Run, "what hwsim.replay gives")
     from hwsim.analyse import plots
 

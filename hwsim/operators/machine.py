@@ -213,7 +213,16 @@ class Machine:
 
 
 def per_cycle(rate: Fraction) -> Fraction:
-    """A rate per cycle with a small denominator, rounded down."""
+    """A rate per cycle with a small denominator, rounded down.
+
+    Raises
+    ------
+    InputError
+        Less than the smallest rate: such a unit would never end.
+    """
+    if rate * DENOMINATOR < 1:
+        got = f"{float(rate):.3g} a cycle of the core clock"
+        raise bad("a described rate", got, f"at least 1/{DENOMINATOR}", "raise the rate, or its efficiency")
     return Fraction(floor(rate * DENOMINATOR), DENOMINATOR)
 
 

@@ -96,10 +96,12 @@ class RequestTable:
 
     @property
     def total_prompt_tokens(self) -> int:
+        """Prompt tokens of all requests."""
         return int(self.prompt_tokens.sum())
 
     @property
     def total_output_tokens(self) -> int:
+        """Output tokens of all requests."""
         return int(self.output_tokens.sum())
 
     def first(self, requests: int) -> RequestTable:

@@ -62,6 +62,7 @@ class Source:
 
     @property
     def first_line(self) -> str:
+        """First line that is not blank, without its end."""
         return self.data.lstrip().split(b"\n", 1)[0].rstrip(b"\r").decode("utf-8", "replace")
 
 
@@ -76,6 +77,7 @@ class Lines:
 
     @classmethod
     def of(cls, data: bytes) -> Lines:
+        """Lines of the bytes of a file."""
         buffer = np.frombuffer(data, np.uint8)
         breaks = np.flatnonzero(buffer == ord("\n"))
         start = np.concatenate(([0], breaks + 1)).astype(np.int64)
@@ -88,6 +90,7 @@ class Lines:
         return len(self.start)
 
     def text(self, line: int) -> str:
+        """A line as text; bytes that are no UTF-8 become U+FFFD."""
         return self.buffer[self.start[line] : self.end[line]].tobytes().decode("utf-8", "replace")
 
 
