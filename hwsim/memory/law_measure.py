@@ -19,6 +19,9 @@ from hwsim.memory.channel_tables import Options
 Ints = NDArray[np.int64]
 
 SEEDS = 3
+"""Streams a law is compared with."""
+LAW_STREAMS = {"sequential": 3, "paged": 8, "random": 3}
+"""Streams a law is computed from: blocks meet in banks by chance, single granules evenly."""
 STREAM_BYTES = {"sequential": 1 << 20, "paged": 1 << 22, "random": 1 << 22}
 """Of each stream a law is computed from: where addresses are drawn, more of them."""
 LOADS = (Fraction(1, 8), Fraction(1, 4), Fraction(1, 2), Fraction(3, 4), Fraction(7, 8), Fraction(15, 16))
@@ -104,10 +107,11 @@ class Bench:
 
 def measure_law(bench: Bench, access: Access) -> list[int]:
     """s0 and s1 (numerator and denominator each), L0, its spread, ticks of a lone request."""
-    streams = [bench.stream(access, STREAM_BYTES[access.kind], seed) for seed in range(SEEDS)]
+    count = LAW_STREAMS[access.kind]
+    streams = [bench.stream(access, STREAM_BYTES[access.kind], seed) for seed in range(count)]
     free = kept = _slope([np.sort(bench.run(stream, refresh=False)[0]) for stream in streams])
     if bench.interval:
-        phases = [bench.round * (seed + 1) // SEEDS for seed in range(SEEDS)]
+        phases = [bench.round * (seed + 1) // count for seed in range(count)]
         late = [np.sort(bench.run(stream, phase=phase)[0]) for stream, phase in zip(streams, phases)]
         kept = max(free, _slope_of_rounds(bench.round, late, phases))
     lone = bench.run(bench.stream(access, 1, 0), refresh=False)[0]
@@ -122,7 +126,7 @@ def _rest(bench: Bench, access: Access, free: Fraction, kept: Fraction) -> tuple
     by_bank = bench.round > bench.interval
     ticks = []
     for seed in range(SHORT_SEEDS):
-        stream = bench.stream(access, SHORT_BYTES, SEEDS + seed)
+        stream = bench.stream(access, SHORT_BYTES, LAW_STREAMS[access.kind] + seed)
         ticks.append(int(bench.run(stream, phase=1 + bench.round * seed // SHORT_SEEDS, refresh=by_bank)[0].max()))
     spread = isqrt(sum(each * each for each in ticks) * SHORT_SEEDS - sum(ticks) ** 2) // SHORT_SEEDS
     return round(Fraction(sum(ticks), SHORT_SEEDS) - len(stream[0]) * (kept if by_bank else free)), spread
