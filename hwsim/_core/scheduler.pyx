@@ -9,6 +9,11 @@ a freed block goes to its end. Requests begin to decode in running order, so tho
 in running order without sorting. Loops over decodes are left where requests finish and where blocks are kept one by
 one (a sixteenth of the decodes a step).
 
+Where batches pass several stages, a request in flight is not scheduled again before its token is out. Its decodes then
+form lanes, as many as batches may be in flight: those that decode in one batch stay together in the next ones, and a
+batch takes a lane that is not in flight. At most one such lane has decodes, because a lane that came back goes with the
+next batch. One lane, always free, is the case of one stage.
+
 All methods are noexcept by proof: queues link rows of this run, chunks and finishing requests are at most
 max_num_seqs a step, and blocks are taken after asking for them.
 """
@@ -44,6 +49,9 @@ cdef class Scheduler:
         self.budget, self.max_seqs, self.block_tokens = rules.token_budget, rules.max_num_seqs, rules.block_tokens
         self.mixed, self.static = rules.scheduler == "mixed", rules.scheduler == "static"
         self.reserve = types.RESERVES.index(rules.reserve)
+        self.lanes = rules.lanes
+        self.lane_busy = np.zeros(rules.replicas * rules.lanes, np.int64)
+        self.lane_end_ps = np.zeros(rules.replicas * rules.lanes, np.int64)
         self._make_rows(requests)
         self.kv = KVCache(requests, rules, self.request)
         self.decodes = Decodes(rules, self.request, max(requests.output_tokens, default=1))
@@ -71,6 +79,7 @@ cdef class Scheduler:
         cdef int64_t left
         self.step.n_decode = self.step.n_prefill = self.step.sum_context = self.step.sum_tiles = 0
         self.step.longest = self.step.tokens = self.n_finishing = self.thrown_out = 0
+        self.lane = self.free_lane(p)
         if self.mixed:
             self.step_decodes(p)
         left = self.step_prompts(p, self.budget - self.step.tokens)
@@ -89,18 +98,33 @@ cdef class Scheduler:
             rep.preempted = 0
         return self.step.tokens
 
+    cdef int64_t free_lane(self, int64_t p) noexcept nogil:
+        """Lane of a replica's next batch: of those not in flight the one with decodes, else the first."""
+        cdef int64_t lane, first = -1
+        if self.lanes == 1:
+            return p
+        for lane in range(p * self.lanes, (p + 1) * self.lanes):
+            if self.lane_busy[lane]:
+                continue
+            if self.decodes.count[lane]:
+                return lane
+            if first < 0:
+                first = lane
+        return first
+
     cdef void step_decodes(self, int64_t p) noexcept nogil:
-        """One token for every decode; the last running requests are thrown out until their blocks fit."""
-        while self.decodes.growth(p) > self.kv.free[p]:
+        """One token for every decode of the lane; the last running requests are thrown out until their blocks fit."""
+        while self.decodes.growth(self.lane) > self.kv.free[p]:
             self.preempt_last(p)
-        if not self.decodes.count[p]:
+        if not self.decodes.count[self.lane]:
             return
         self.take_decode_blocks(p)
-        self.decodes.advance(p)
-        self.step.n_decode = self.decodes.count[p]
-        self.step.sum_context = self.decodes.sum_context(p)
-        self.step.sum_tiles = self.decodes.tiles[p]
-        self.step.longest = self.decodes.longest(p)
+        self.decodes.advance(self.lane)
+        self.step.n_decode = self.decodes.count[self.lane]
+        self.step.sum_context = self.decodes.sum_context(self.lane)
+        self.sum_squares = self.decodes.sum_squares(self.lane)
+        self.step.sum_tiles = self.decodes.tiles[self.lane]
+        self.step.longest = self.decodes.longest(self.lane)
         self.step.tokens += self.step.n_decode
         self.end_decodes(p)
 
@@ -108,25 +132,25 @@ cdef class Scheduler:
         """A block for each decode whose next token is the first of one."""
         cdef int64_t r, held
         if not self.kv.caching:
-            self.kv.take(p, -1, 0, self.decodes.growth(p))
+            self.kv.take(p, -1, 0, self.decodes.growth(self.lane))
             return
-        r = self.decodes.first_growing(p)
+        r = self.decodes.first_growing(self.lane)
         while r >= 0:
             self.loops += 1
-            held = (self.request[r].key + self.decodes.epoch[p]) // self.block_tokens
+            held = (self.request[r].key + self.decodes.epoch[self.lane]) // self.block_tokens
             self.kv.take(p, r, held, held + 1)
             r = self.request[r].grow_next
 
     cdef void end_decodes(self, int64_t p) noexcept nogil:
         """Requests whose last token is in this step stop decoding; they keep slot and blocks until it is out."""
-        cdef int64_t r = self.decodes.first_due(p)
+        cdef int64_t r = self.decodes.first_due(self.lane)
         while r >= 0:
             self.loops += 1
-            self.decodes.leave(p, r)
+            self.decodes.leave(self.lane, r)
             self.request[r].state = DRAINING
             self.finishing[self.n_finishing] = r
             self.n_finishing += 1
-            r = self.decodes.first_due(p)
+            r = self.decodes.first_due(self.lane)
 
     cdef void preempt_last(self, int64_t p) noexcept nogil:
         """Throw the last running request out: its blocks are free, it waits in front and is computed again."""
@@ -134,7 +158,9 @@ cdef class Scheduler:
         cdef int64_t r = rep.running.tail
         cdef RequestRow *row = &self.request[r]
         if row.state == DECODING:
-            self.decodes.leave(p, r)
+            self.decodes.leave(row.lane, r)
+        if row.state != PREFILL:
+            row.known_ps = self.lane_end_ps[row.lane]
         if rep.prefilling == r:
             rep.prefilling = -1
         unlink(self.request, &rep.running, r)
@@ -178,6 +204,8 @@ cdef class Scheduler:
         while rep.waiting.head >= 0 and rep.n_running < self.max_seqs and (left > 0 or self.static):
             r = rep.waiting.head
             row = &self.request[r]
+            if self.lanes > 1 and row.known_ps > self.now_ps:
+                return
             total = row.prompt + row.sampled
             hits = self.kv.lookup(p, r, total, &from_free)
             chunk = min(total - hits * self.block_tokens, left)
@@ -222,8 +250,9 @@ cdef class Scheduler:
             return
         self.replica[p].prefilling = row.next
         row.sampled += 1
+        row.lane = self.lane
         if row.sampled < row.output:
-            self.decodes.enter(p, r)
+            self.decodes.enter(self.lane, r)
             return
         row.state = DRAINING
         self.finishing[self.n_finishing] = r

@@ -12,7 +12,7 @@ Use (the tables are documented in serve_types)::
 
 Design: events are ordered by (time, kind, replica or request): outputs of batches, then arrivals, then schedulers; a
 replacement in a closed loop is therefore seen by a scheduler of the same picosecond. A step is chosen (scheduler.pyx),
-then priced, then recorded; `stage` remembers how far it came, so a call can return in between (MISSING, BUFFER_FULL)
+then priced, then recorded; `phase` remembers how far it came, so a call can return in between (MISSING, BUFFER_FULL)
 and go on without deciding anything again.
 
 All nogil methods are noexcept by proof or return a status.
@@ -38,7 +38,7 @@ cdef enum Status:       # serve_types
 cdef enum Kind:         # of events, in their order
     OUTPUT, ARRIVAL, SCHEDULE
 
-cdef enum Stage:        # of the step being made
+cdef enum Phase:        # of the step being made
     NONE, PRICE, RECORD
 
 cdef enum Table:        # of missing samples (serve_types)
@@ -74,8 +74,10 @@ cdef class ServeRun(Scheduler):
     cdef readonly object costs
     cdef public bint guess
     cdef readonly int64_t n_steps, n_chunks, total_steps, total_chunks, finished
-    cdef int64_t[:, ::1] batch_end      # [replicas, 2] end of each batch in flight
-    cdef int64_t[:, ::1] batch_head     # [replicas, 2] its finishing requests, in running order
+    cdef int64_t[:, ::1] batch_end      # [replicas, depth] end of each batch in flight
+    cdef int64_t[:, ::1] batch_head     # [replicas, depth] its finishing requests, in running order
+    cdef int64_t[:, ::1] batch_lane     # [replicas, depth] its lane
+    cdef int64_t[:, ::1] stage_free     # [replicas, stages] end of the last batch on a stage
     cdef int64_t n, n_refused
     cdef int64_t arriving               # request that arrives next
     cdef int64_t released               # requests whose arrival is known
@@ -83,14 +85,17 @@ cdef class ServeRun(Scheduler):
     cdef int64_t depth, frontend, tile_tokens
     cdef bint least_loaded
     # costs
-    cdef const int64_t[::1] token_time, seq_time, pad
+    cdef const int64_t[:, ::1] token_time, seq_time     # [kinds of stages, count + 1]
+    cdef const int64_t[::1] layers, step_gap, seq_gap, mixed_gap    # [kinds]
+    cdef const int64_t[::1] decode_order, prefill_order             # [stages] their kinds, -1 = passed at once
+    cdef const int64_t[::1] pad
     cdef Surface prefill, decode
     cdef Steps steps                    # of steps the surfaces do not know, or None
-    cdef int64_t layers, step_gap, seq_gap, mixed_gap
     cdef int64_t[:, ::1] missing_rows
     cdef MissingList lacking
     # the step being made
-    cdef int64_t stage, recorded
+    cdef int64_t phase, recorded
+    cdef int64_t[::1] stage_end         # [stages] when each stage is free of it
     cdef StepRow[::1] step_out
     cdef ChunkRow[::1] chunk_out
     cdef bint recording
@@ -107,8 +112,11 @@ cdef class ServeRun(Scheduler):
             self.released = min(rules.concurrency, self.n)
             self.table["arrival_ps"] = -1
             self.table["arrival_ps"][:self.released] = 0
-        self.batch_end = np.zeros((rules.replicas, 2), np.int64)
-        self.batch_head = np.full((rules.replicas, 2), -1, np.int64)
+        self.batch_end = np.zeros((rules.replicas, self.depth), np.int64)
+        self.batch_head = np.full((rules.replicas, self.depth), -1, np.int64)
+        self.batch_lane = np.zeros((rules.replicas, self.depth), np.int64)
+        self.stage_free = np.zeros((rules.replicas, rules.stages), np.int64)
+        self.stage_end = np.zeros(rules.stages, np.int64)
         self._take_costs(costs)
 
     def _take_costs(self, costs):
@@ -122,7 +130,8 @@ cdef class ServeRun(Scheduler):
         if costs.prefill is not None:
             point_at(&self.prefill, costs.prefill, types.PREFILL)
             point_at(&self.decode, costs.decode, types.DECODE)
-        self.missing_rows = np.zeros((4 * self.max_seqs + 8, 3), np.int64)
+        self.decode_order, self.prefill_order = costs.decode_order, costs.prefill_order
+        self.missing_rows = np.zeros((4 * self.max_seqs + 8 + 2 * len(costs.decode_order), 3), np.int64)
         self.lacking.row = &self.missing_rows[0, 0]
         self.lacking.room = self.missing_rows.shape[0]
 
@@ -181,7 +190,7 @@ cdef class ServeRun(Scheduler):
         """Up to SLICE events; GO or the reason to stop."""
         cdef int64_t i, status, p, best, best_ps, best_kind, arrival_ps
         for i in range(SLICE):
-            if self.stage != NONE:
+            if self.phase != NONE:
                 status = self.finish_step()
                 if status != GO:
                     return status
@@ -251,7 +260,8 @@ cdef class ServeRun(Scheduler):
                 self.request[self.released].arrival_ps = self.now_ps
                 self.released += 1
             r = behind
-        rep.oldest ^= 1
+        self.lane_busy[self.batch_lane[p, rep.oldest]] = 0
+        rep.oldest = (rep.oldest + 1) % self.depth
         rep.in_flight -= 1
         rep.next_kind = SCHEDULE
 
@@ -286,8 +296,8 @@ cdef class ServeRun(Scheduler):
             self.wait(p)
             return
         self.step.scheduled_ps = self.now_ps
-        self.step.start_ps = max(self.now_ps, rep.device_free_ps)
-        self.stage = PRICE
+        self.step.start_ps = max(self.now_ps, self.stage_free[p, 0])
+        self.phase = PRICE
         self.recorded = 0
 
     # ------------------------------------------------------------------ the chosen step
@@ -295,11 +305,11 @@ cdef class ServeRun(Scheduler):
     cdef int64_t finish_step(self) noexcept nogil:
         """Price, record and commit the chosen step."""
         cdef int64_t status
-        if self.stage == PRICE:
+        if self.phase == PRICE:
             status = self.price()
             if status != GO:
                 return status
-            self.stage = RECORD
+            self.phase = RECORD
         if self.recording:
             while self.recorded < self.step.n_prefill:
                 if self.n_chunks == self.chunk_out.shape[0]:
@@ -313,32 +323,46 @@ cdef class ServeRun(Scheduler):
             self.step_out[self.n_steps] = self.step
             self.n_steps += 1
         self.commit()
-        self.stage = NONE
+        self.phase = NONE
         return GO
 
     cdef int64_t price(self) noexcept nogil:
         """Time of the step, or MISSING with all the samples it lacks."""
-        cdef int64_t padded, dense, head, attention
+        cdef int64_t padded, attention
         self.lacking.count = 0
         padded = self.pad[self.step.tokens]
-        dense = self.token_time[padded]
-        if dense < 0:
-            miss(&self.lacking, TOKEN_TIME, padded, 0)
-        head = self.seq_time[self.step.n_sched]
-        if head < 0:
-            miss(&self.lacking, SEQ_TIME, self.step.n_sched, 0)
         self.step.cell = self.step.decode_cell = -1
         attention = self.price_parts() if self.by_surface() else self.price_step()
+        self.pass_stages(padded, attention)
         if self.lacking.count:      # before OUTSIDE: missing samples are negative too, and so is their sum
             return MISSING
         if attention == OUTSIDE:
             return OUT_OF_TABLE
         self.step.padded = padded
-        self.step.attention_ps = attention * self.layers
-        self.step.end_ps = self.step.start_ps + max(1, (
-            dense + head + self.step.attention_ps + self.step_gap + self.seq_gap * self.step.n_sched
-            + (self.mixed_gap if self.step.n_prefill else 0)))
         return GO
+
+    cdef void pass_stages(self, int64_t padded, int64_t attention) noexcept nogil:
+        """When the step is through each stage; `attention` of one layer."""
+        cdef const int64_t[::1] order = self.prefill_order if self.step.n_prefill else self.decode_order
+        cdef int64_t at, kind, dense, head, time, end = self.step.start_ps
+        self.step.busy_ps = self.step.attention_ps = 0
+        for at in range(order.shape[0]):
+            kind, end = order[at], max(end, self.stage_free[self.step.replica, at])
+            if kind >= 0:
+                dense, head = self.token_time[kind, padded], self.seq_time[kind, self.step.n_sched]
+                if dense < 0:
+                    miss(&self.lacking, TOKEN_TIME, padded, kind)
+                if head < 0:
+                    miss(&self.lacking, SEQ_TIME, self.step.n_sched, kind)
+                time = attention * self.layers[kind]
+                self.step.attention_ps += time
+                time += dense + head + self.step_gap[kind] + self.seq_gap[kind] * self.step.n_sched
+                if self.step.n_prefill:
+                    time += self.mixed_gap[kind]
+                end += max(1, time)
+                self.step.busy_ps += max(1, time)
+            self.stage_end[at] = end
+        self.step.end_ps = end
 
     cdef bint by_surface(self) noexcept nogil:
         """Whether the surfaces price the step's attention: always without a table of steps, else a uniform one."""
@@ -366,7 +390,7 @@ cdef class ServeRun(Scheduler):
         sums.tiles = self.step.sum_tiles
         sums.longest = (self.step.longest + self.tile_tokens - 1) // self.tile_tokens
         sums.keys = self.step.sum_context
-        sums.moment = self.decodes.sum_squares(self.step.replica) if self.step.n_decode else 0
+        sums.moment = self.sum_squares if self.step.n_decode else 0
         time = step_time(&self.steps.table, &sums, cells, self.guess)
         self.step.cell, self.step.decode_cell = cells[0], cells[1]
         if time < 0:
@@ -394,7 +418,7 @@ cdef class ServeRun(Scheduler):
         """The batch is in flight: its end is known, its outputs come then."""
         cdef int64_t p = self.step.replica, i, r
         cdef ReplicaRow *rep = &self.replica[p]
-        cdef int64_t slot = (rep.oldest + rep.in_flight) & 1, end = self.step.end_ps
+        cdef int64_t slot = (rep.oldest + rep.in_flight) % self.depth, end = self.step.end_ps
         for i in range(self.step.n_prefill):
             r = self.chunk[i].request
             if self.request[r].first_token_ps < 0 and self.request[r].state != PREFILL:
@@ -405,7 +429,11 @@ cdef class ServeRun(Scheduler):
             self.request[r].finish_ps = end
             self.request[r].batch_next = self.batch_head[p, slot]
             self.batch_head[p, slot] = r
-        self.batch_end[p, slot] = rep.device_free_ps = end
+        for i in range(self.stage_end.shape[0]):
+            self.stage_free[p, i] = self.stage_end[i]
+        self.batch_end[p, slot] = self.lane_end_ps[self.lane] = end
+        self.batch_lane[p, slot] = self.lane
+        self.lane_busy[self.lane] = 1
         rep.in_flight += 1
         self.total_steps += 1
         self.total_chunks += self.step.n_prefill

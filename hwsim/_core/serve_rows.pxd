@@ -28,6 +28,8 @@ cdef packed struct RequestRow:
     int64_t key             # DECODING: context - epoch, constant while it decodes
     int64_t due             # DECODING: epoch in which its last token is scheduled
     int64_t stamp           # DECODING: its entry in the heap of contexts
+    int64_t lane            # decodes that share its batches; set with its first token
+    int64_t known_ps        # thrown out with a token on the way: when that token is out
     int64_t prev, next              # inbox, waiting or running queue
     int64_t due_prev, due_next      # calendar of finishing epochs
     int64_t grow_prev, grow_next    # decodes that need a block in the same epoch (block cache only)
@@ -40,9 +42,8 @@ cdef packed struct Queue:   # of requests, linked by prev and next
 cdef packed struct ReplicaRow:
     int64_t next_ps         # time and kind of its next event
     int64_t next_kind
-    int64_t device_free_ps  # end of the last batch
     int64_t in_flight       # batches
-    int64_t oldest          # 0 or 1: which batch ends first
+    int64_t oldest          # which of them ends first
     Queue inbox             # arrived, not drained by the engine
     Queue waiting
     Queue running
@@ -52,7 +53,7 @@ cdef packed struct ReplicaRow:
     int64_t preempted       # since its last step
 
 cdef packed struct StepRow:     # serve_types.STEP_DTYPE
-    int64_t replica, scheduled_ps, start_ps, end_ps, attention_ps
+    int64_t replica, scheduled_ps, start_ps, end_ps, busy_ps, attention_ps
     int64_t tokens, padded, n_decode, n_prefill, n_sched
     int64_t sum_context, sum_tiles, longest
     int64_t preempted, kv_used_blocks, waiting, running

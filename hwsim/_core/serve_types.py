@@ -30,16 +30,17 @@ TILE_TOKENS = 128  # keys of the tile in which contexts are counted where their 
 DONE, MISSING, BUFFER_FULL, PAUSED, STUCK, OUT_OF_TABLE = range(6)
 STATUS_NAMES = ("done", "missing", "buffer-full", "paused", "stuck", "out-of-table")
 
-# Tables a missing sample belongs to: rows of `missing` are (table, ix, iy); ix is the token or sequence count of the
-# one-dimensional tables, a grid index of the surfaces, and the flat cell of the table of steps.
+# Tables a missing sample belongs to: rows of `missing` are (table, ix, iy): token or sequence count and kind of stage,
+# two grid indices of a surface, the flat cell of the table of steps and 0.
 TOKEN_TIME, SEQ_TIME, PREFILL, DECODE, STEP = range(5)
 
 INT64 = np.dtype(np.int64)
 STEP_COLUMNS = (
     "replica",
     "scheduled_ps",  # when the scheduler chose the batch
-    "start_ps",  # when the device began it
-    "end_ps",
+    "start_ps",  # when its first stage began it
+    "end_ps",  # when it left the last one
+    "busy_ps",  # its time on the stages, waiting between them left out; end_ps - start_ps where there is one stage
     "attention_ps",  # of all layers
     "tokens",
     "padded",  # tokens after padding to a captured size
@@ -148,7 +149,7 @@ class Rules:
     block_tokens, tile_tokens : int
         Tokens of a KV block, and of a KV tile of the decode attention (only counted, for the cost).
     async_depth : int
-        Batches in flight, 1 or 2.
+        Batches in flight: 1 or 2, or up to the number of stages.
     scheduler : {"mixed", "prefill-first", "static"}
     reserve : {"chunk", "prompt", "output"}
     prefix_caching : bool
@@ -158,6 +159,9 @@ class Rules:
         From a request's arrival until the engine can see it.
     concurrency : int
         0 = requests arrive when their table says; c = c requests at once, each completion replaced by the next one.
+    stages : int
+        Stages that a batch passes in turn. With more than one, a request in flight is not scheduled again before its
+        token is out, so each batch in flight has decodes of its own.
     context : int
         Most tokens of a request, prompt and output together; 0 = any number.
     """
@@ -175,10 +179,11 @@ class Rules:
     router: str = "round-robin"
     frontend_ps: int = 0
     concurrency: int = 0
+    stages: int = 1
     context: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("token_budget", "max_num_seqs", "block_tokens", "tile_tokens", "replicas"):
+        for name in ("token_budget", "max_num_seqs", "block_tokens", "tile_tokens", "replicas", "stages"):
             if getattr(self, name) < 1:
                 raise bad(f"scheduler.{name}", getattr(self, name), "at least 1")
         for name in ("frontend_ps", "concurrency", "context"):
@@ -186,11 +191,20 @@ class Rules:
                 raise bad(f"scheduler.{name}", getattr(self, name), "at least 0")
         if self.kv_blocks < 2:
             raise bad("scheduler.kv_blocks", self.kv_blocks, "at least 2 (one is the null block)")
-        if self.async_depth not in (1, 2):
-            raise bad("scheduler.async_depth", self.async_depth, "1 or 2 batches in flight")
+        if not 1 <= self.async_depth <= max(2, self.stages):
+            most = f"1 to {self.stages}" if self.stages > 2 else "1 or 2"
+            raise bad("scheduler.async_depth", self.async_depth, f"{most} batches in flight")
         for name, allowed in (("scheduler", SCHEDULERS), ("reserve", RESERVES), ("router", ROUTERS)):
             if getattr(self, name) not in allowed:
                 raise bad(f"scheduler.{name}", repr(getattr(self, name)), " or ".join(allowed))
+        if self.stages > 1 and (self.scheduler, self.reserve) == ("prefill-first", "chunk"):
+            # A prompt that cannot be completed could take the turns of all lanes with decodes, for ever.
+            raise bad("scheduler.reserve", "'chunk' where prompts go first through several stages", "prompt or output")
+
+    @property
+    def lanes(self) -> int:
+        """Sets of decodes of a replica that are stepped apart: one for each batch in flight where there are stages."""
+        return 1 if self.stages == 1 else self.async_depth
 
     @property
     def max_tokens(self) -> int:
@@ -298,22 +312,28 @@ class StepTimes(Protocol):
 class Costs:
     """Times of a step's parts; the tables are read again at every `run`, so missing entries are filled in place.
 
+    What differs by stage has a row or an entry for each kind of stage, of which `decode_order` and `prefill_order` make
+    the stages. Where there is one kind, a table of one dimension will do, and one number where all have the same.
+
     Parameters
     ----------
-    token_time : int64[max_tokens + 1]
-        All work of a step that depends on its (padded) token count alone, all layers.
-    seq_time : int64[max_num_seqs + 1]
+    token_time : int64[kinds, max_tokens + 1]
+        All work of a stage that depends on the (padded) token count of the step alone, all layers.
+    seq_time : int64[kinds, max_num_seqs + 1]
         Head and sampler, by scheduled requests.
     prefill : Surface, optional
         (chunk, cached): attention of one chunk, one layer.
     decode : Surface, optional
         (decodes, tiles a decode): attention of the decodes alone, one layer.
-    layers : int
+    layers : int64[kinds]
         Attention layers.
     pad : int64[max_tokens + 1], optional
         Padded token count of a step (`pad_table`); no padding without.
-    step_gap_ps, seq_gap_ps, mixed_gap_ps : int
-        Device idle a step, more a scheduled request, more in a step with chunks.
+    step_gap_ps, seq_gap_ps, mixed_gap_ps : int64[kinds]
+        Stage idle a step, more a scheduled request, more in a step with chunks.
+    decode_order, prefill_order : int64[stages], optional
+        Kind of every stage in a step without chunks, with chunks; -1 = the step passes it at once. The first kind alone
+        unless stated; a step with chunks as one without unless stated.
     step : StepTimes, optional
         Attention of one layer of whole steps, asked by `StepSums`. The surfaces, where there are any, then answer
         only for a chunk alone and for decodes of equal tiles alone, of which they know more. Without it the parts of
@@ -324,32 +344,55 @@ class Costs:
     seq_time: Ints
     prefill: Surface | None
     decode: Surface | None
-    layers: int
+    layers: Ints | int
     pad: Ints | None = None
-    step_gap_ps: int = 0
-    seq_gap_ps: int = 0
-    mixed_gap_ps: int = 0
+    step_gap_ps: Ints | int = 0
+    seq_gap_ps: Ints | int = 0
+    mixed_gap_ps: Ints | int = 0
     step: StepTimes | None = None
+    decode_order: Ints | None = None
+    prefill_order: Ints | None = None
 
     def __post_init__(self) -> None:
         if self.step is None and (self.prefill is None or self.decode is None):
             raise bad("costs", "no attention", "surfaces of prefill and decode, or times of whole steps")
-        size = len(self.token_time)
-        _check_table(self.token_time, (size,), "costs.token_time")
-        _check_table(self.seq_time, (len(self.seq_time),), "costs.seq_time")
+        self._check_stages()
+        size = self.token_time.shape[1]
         pad = np.arange(size, dtype=np.int64) if self.pad is None else ints(self.pad, "costs.pad")
         if len(pad) != size or np.any(pad < np.arange(size)) or np.any(pad >= size):
             raise bad("costs.pad", f"{len(pad)} entries", f"{size}, none below its index or above {size - 1}")
         object.__setattr__(self, "pad", pad)
+
+    def _check_stages(self) -> None:
+        """Give every kind of stage its row and entry, and prove that the orders name kinds there are."""
+        for name in ("token_time", "seq_time"):  # views: what the caller fills in is seen here
+            table = getattr(self, name)
+            table = table[None] if table.ndim == 1 else table
+            kinds = len(table) if name == "token_time" else len(self.token_time)
+            _check_table(table, (kinds, table.shape[-1]), f"costs.{name}")
+            object.__setattr__(self, name, table)
+        kinds = len(self.token_time)
         for name in ("layers", "step_gap_ps", "seq_gap_ps", "mixed_gap_ps"):
-            if getattr(self, name) < 0:
-                raise bad(f"costs.{name}", getattr(self, name), "at least 0")
+            given = np.asarray(getattr(self, name))
+            values = ints(np.full(kinds, given) if given.ndim == 0 else given, f"costs.{name}")
+            if len(values) != kinds or np.any(values < 0):
+                raise bad(f"costs.{name}", values.tolist(), f"{kinds} of at least 0, one a kind of stage")
+            object.__setattr__(self, name, values)
+        decode = np.zeros(1, np.int64) if self.decode_order is None else ints(self.decode_order, "costs.decode_order")
+        prefill = decode if self.prefill_order is None else ints(self.prefill_order, "costs.prefill_order")
+        for name, order in (("decode_order", decode), ("prefill_order", prefill)):
+            if len(order) != len(decode) or not len(order) or np.any((order < -1) | (order >= kinds)):
+                raise bad(f"costs.{name}", order[:8].tolist(), f"{len(decode)} kinds of stages below {kinds}, or -1")
+            object.__setattr__(self, name, order)
 
     def check(self, rules: Rules) -> None:
         """Refuse tables too short for these rules."""
         for name, size in (("token_time", rules.max_tokens), ("seq_time", rules.max_num_seqs)):
-            if len(getattr(self, name)) <= size:
-                raise bad(f"costs.{name}", f"{len(getattr(self, name))} entries", f"at least {size + 1}")
+            if getattr(self, name).shape[1] <= size:
+                raise bad(f"costs.{name}", f"{getattr(self, name).shape[1]} entries", f"at least {size + 1}")
+        assert self.decode_order is not None
+        if len(self.decode_order) != rules.stages:
+            raise bad("costs.decode_order", f"{len(self.decode_order)} stages", f"{rules.stages} as the rules have")
 
 
 def pad_table(max_tokens: int, capture_sizes: Ints | list[int]) -> Ints:

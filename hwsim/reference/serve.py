@@ -7,7 +7,6 @@ one heap ordered by (time, kind, replica or request), and shares nothing with th
 from __future__ import annotations
 
 import heapq
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 
@@ -15,123 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim._core import serve_types as types
+from hwsim.reference.blocks import Blocks, Request
 
 OUTPUT, ARRIVAL, SCHEDULE = range(3)
 Fill = Callable[[int, int, int], None]
 
 
 @dataclass
-class Request:
-    """One request: `computed` tokens have keys and values scheduled, `sampled` output tokens are scheduled."""
-
-    number: int
-    arrival: int
-    prompt: int
-    output: int
-    contents: list[Hashable]  # of its full prompt blocks that trace ids name
-    computed: int = 0
-    sampled: int = 0
-    decodes: bool = False  # all its prompt (and all a preemption lost) is scheduled: one token a step from now on
-    blocks: list[int] = field(default_factory=list)
-    last_held: dict[int, int] = field(default_factory=dict)  # block position -> block it held there last
-    queued: int = -1
-    admitted: int = -1
-    first_token: int = -1
-    finish: int = -1
-    cached: int = -1
-    preemptions: int = 0
-    replica: int = -1
-
-    @property
-    def lacks(self) -> int:
-        """Tokens to compute now: the rest of the prompt (and of what a preemption lost), or 1."""
-        return self.prompt + self.sampled - self.computed
-
-
-class Blocks:
-    """KV blocks of a replica: references, contents, and a free list in the order of reuse."""
-
-    def __init__(self, rules: types.Rules) -> None:
-        self.rules = rules
-        self.refs = [0] * (rules.kv_blocks - 1)
-        self.content: list[Hashable] = [None] * (rules.kv_blocks - 1)
-        self.free: OrderedDict[int, None] = OrderedDict.fromkeys(range(rules.kv_blocks - 1))
-        self.holders: dict[Hashable, list[int]] = {}  # content -> blocks that hold it, oldest first
-
-    def count(self, tokens: int) -> int:
-        return -(-tokens // self.rules.block_tokens)
-
-    def find(self, request: Request) -> list[int]:
-        """Leading blocks that are still there; at least one token is left to compute."""
-        found: list[int] = []
-        if not self.rules.prefix_caching:
-            return found
-        for j in range((request.lacks - 1) // self.rules.block_tokens):
-            if j < len(request.contents):
-                holders = self.holders.get(request.contents[j])
-                block = holders[0] if holders else -1
-            else:
-                block = request.last_held.get(j, -1)
-                if block >= 0 and self.content[block] != (request.number, j):
-                    block = -1
-            if block < 0:
-                break
-            found.append(block)
-        return found
-
-    def hold(self, request: Request, found: list[int]) -> None:
-        for block in found:
-            self.free.pop(block, None)
-            self.refs[block] += 1
-            request.blocks.append(block)
-
-    def extend(self, request: Request, blocks: int) -> None:
-        """Give a request new blocks until it holds `blocks`."""
-        while len(request.blocks) < blocks:
-            block, _ = self.free.popitem(last=False)
-            self._set_content(block, None)
-            self.refs[block] = 1
-            request.last_held[len(request.blocks)] = block
-            request.blocks.append(block)
-
-    def publish(self, request: Request, before: int) -> None:
-        """Prompt blocks that have become full since `before` tokens can be found by others."""
-        if self.rules.prefix_caching:
-            size = self.rules.block_tokens
-            for j in range(before // size, min(request.computed // size, len(request.contents))):
-                self._set_content(request.blocks[j], request.contents[j])
-
-    def give_back(self, request: Request, returns: bool) -> None:
-        for j in reversed(range(len(request.blocks))):
-            block = request.blocks[j]
-            if returns and len(request.contents) <= j < request.computed // self.rules.block_tokens:
-                self.content[block] = (request.number, j)
-            self.refs[block] -= 1
-            if self.refs[block] == 0:
-                self.free[block] = None
-        request.blocks = []
-
-    def _set_content(self, block: int, content: Hashable) -> None:
-        old = self.content[block]
-        if old in self.holders and block in self.holders[old]:
-            self.holders[old].remove(block)
-            if not self.holders[old]:
-                del self.holders[old]
-        self.content[block] = content
-        if content is not None:
-            self.holders.setdefault(content, []).append(block)
-
-
-@dataclass
 class Replica:
-    """One engine with its queues and the batches in flight (end, requests that finish with it)."""
+    """One engine with its queues and the batches in flight (end, requests that finish with it, lane)."""
 
     blocks: Blocks
+    stage_free: list[int]
+    lane_busy: list[bool]  # a batch with its decodes is in flight
     inbox: list[Request] = field(default_factory=list)
     waiting: list[Request] = field(default_factory=list)
     running: list[Request] = field(default_factory=list)
-    in_flight: list[tuple[int, list[Request]]] = field(default_factory=list)
-    device_free: int = 0
+    in_flight: list[tuple[int, list[Request], int]] = field(default_factory=list)
     idle: bool = True
     preempted: int = 0
 
@@ -140,6 +39,7 @@ class Replica:
 class Batch:
     """Tokens a step gives: a decode has its context, a chunk (tokens, cached before)."""
 
+    lane: int = 0
     decodes: list[tuple[Request, int]] = field(default_factory=list)
     chunks: list[tuple[Request, int, int]] = field(default_factory=list)
     preempted: int = 0
@@ -165,7 +65,9 @@ class Serving:
         self.rules, self.costs, self.fill = rules, costs, fill
         self.table = [self._request(requests, i) for i in range(len(requests))]
         self.refused = rules.refused(requests)
-        self.replicas = [Replica(Blocks(rules)) for _ in range(rules.replicas)]
+        self.replicas = [
+            Replica(Blocks(rules), [0] * rules.stages, [False] * rules.lanes) for _ in range(rules.replicas)
+        ]
         self.routed = 0
         self.steps: list[tuple[int, ...]] = []
         self.chunks: list[tuple[int, ...]] = []
@@ -235,7 +137,8 @@ class Serving:
     def output(self, number: int, now: int) -> None:
         """The oldest batch is done: its finished requests go, the scheduler gets its turn."""
         replica = self.replicas[number]
-        _, finished = replica.in_flight.pop(0)
+        _, finished, lane = replica.in_flight.pop(0)
+        replica.lane_busy[lane] = False
         for request in finished:
             (replica.running if request in replica.running else replica.waiting).remove(request)
             replica.blocks.give_back(request, returns=False)
@@ -272,16 +175,32 @@ class Serving:
 
     def schedule(self, replica: Replica, now: int) -> Batch:
         """The next batch."""
-        batch = Batch()
+        batch = Batch(self.free_lane(replica))
+
+        def may_decode(request: Request) -> bool:
+            return request.decodes and request.lane == batch.lane
+
+        def lacks_prompt(request: Request) -> bool:
+            return not request.decodes
+
         if self.rules.scheduler == "mixed":
-            self.continue_running(replica, batch, self.rules.token_budget, lambda request: True)
+            both = lambda request: lacks_prompt(request) or may_decode(request)  # noqa: E731
+            self.continue_running(replica, batch, self.rules.token_budget, both)
             self.admit(replica, batch, now)
         else:
-            self.continue_running(replica, batch, self.rules.token_budget, lambda request: not request.decodes)
+            self.continue_running(replica, batch, self.rules.token_budget, lacks_prompt)
             self.admit(replica, batch, now)
             if not batch.tokens:
-                self.continue_running(replica, batch, self.rules.max_num_seqs, lambda request: request.decodes)
+                self.continue_running(replica, batch, self.rules.max_num_seqs, may_decode)
         return batch
+
+    def free_lane(self, replica: Replica) -> int:
+        """Lane of the next batch: with one stage always the only one; else of those not in flight one with decodes."""
+        if self.rules.lanes == 1:
+            return 0
+        free = [lane for lane, busy in enumerate(replica.lane_busy) if not busy]
+        decoding = {request.lane for request in replica.running if request.decodes and request.sampled < request.output}
+        return next((lane for lane in free if lane in decoding), free[0])
 
     def continue_running(self, replica: Replica, batch: Batch, budget: int, wanted: Callable[[Request], bool]) -> None:
         """Pass 1: running requests in order, each its missing tokens as far as the budget goes."""
@@ -315,6 +234,8 @@ class Serving:
             if left <= 0 and not static:
                 break
             request = replica.waiting[0]
+            if rules.lanes > 1 and request.known > now:
+                break
             found = blocks.find(request)
             hit = len(found) * rules.block_tokens
             tokens = min(request.lacks - hit, left)
@@ -355,6 +276,8 @@ class Serving:
         replica.blocks.publish(request, before)
         if not request.lacks:
             request.sampled += 1
+            if not request.decodes:
+                request.lane = batch.lane
             request.decodes = True
 
     # -------------------------------------------------------------- time
@@ -362,54 +285,72 @@ class Serving:
     def launch(self, number: int, batch: Batch, now: int) -> None:
         """Put a batch in flight: its time, its outputs, its rows."""
         replica, rules = self.replicas[number], self.rules
-        start = max(now, replica.device_free)
-        padded, attention, rest, cells = self.price(batch)
-        end = start + max(1, attention + rest)
+        start = end = max(now, replica.stage_free[0])
+        padded, attention, cells = self.price(batch)
+        busy = of_layers = 0
+        for stage, kind in enumerate(self._ints("prefill_order" if batch.chunks else "decode_order")):
+            end = max(end, replica.stage_free[stage])
+            if kind >= 0:
+                time = max(1, self.stage_time(batch, kind, padded, attention))
+                end, busy = end + time, busy + time
+                of_layers += attention * self._ints("layers")[kind]
+            replica.stage_free[stage] = end
         scheduled = [request for request, _ in batch.decodes] + [request for request, _, _ in batch.chunks]
         for request in scheduled:
+            if request.decodes:
+                request.known = end
             if request.first_token < 0 and request.sampled:
                 request.first_token = end
         finished = [request for request in scheduled if request.sampled == request.output]
         for request in finished:
             request.finish = end
-        replica.in_flight.append((end, finished))
-        replica.device_free = end
+        replica.in_flight.append((end, finished, batch.lane))
+        replica.lane_busy[batch.lane] = True
         contexts = [context for _, context in batch.decodes]
         self.chunks += [(len(self.steps), request.number, tokens, cached) for request, tokens, cached in batch.chunks]
         self.steps.append((
-            number, now, start, end, attention, batch.tokens, padded, len(contexts), len(batch.chunks), len(scheduled),
-            sum(contexts), sum(-(-c // rules.tile_tokens) for c in contexts), max(contexts, default=0),
+            number, now, start, end, busy, of_layers, batch.tokens, padded, len(contexts), len(batch.chunks),
+            len(scheduled), sum(contexts), sum(-(-c // rules.tile_tokens) for c in contexts), max(contexts, default=0),
             replica.preempted, rules.kv_blocks - 1 - len(replica.blocks.free),
             len(replica.inbox) + len(replica.waiting), len(replica.running), *cells,
         ))  # fmt: skip
         replica.preempted = 0
 
-    def price(self, batch: Batch) -> tuple[int, int, int, tuple[int, int]]:
-        """Padded tokens, attention of all layers, everything else, and the cells that priced the attention."""
+    def stage_time(self, batch: Batch, kind: int, padded: int, attention: int) -> int:
+        """Time of a batch on a kind of stage; `attention` is of one layer."""
+        costs, sequences = self.costs, len(batch.decodes) + len(batch.chunks)
+        time = self._sample(types.TOKEN_TIME, costs.token_time, (kind, padded))
+        time += self._sample(types.SEQ_TIME, costs.seq_time, (kind, sequences))
+        time += self._ints("step_gap_ps")[kind] + self._ints("seq_gap_ps")[kind] * sequences
+        time += self._ints("mixed_gap_ps")[kind] if batch.chunks else 0
+        return time + attention * self._ints("layers")[kind]
+
+    def price(self, batch: Batch) -> tuple[int, int, tuple[int, int]]:
+        """Padded tokens, attention of one layer, and the cells that priced it."""
         costs = self.costs
         assert costs.pad is not None
         padded = int(costs.pad[batch.tokens])
-        sequences = len(batch.decodes) + len(batch.chunks)
-        rest = self._sample(types.TOKEN_TIME, costs.token_time, (padded,))
-        rest += self._sample(types.SEQ_TIME, costs.seq_time, (sequences,))
-        rest += costs.step_gap_ps + costs.seq_gap_ps * sequences + (costs.mixed_gap_ps if batch.chunks else 0)
         tiles = [-(-context // self.rules.tile_tokens) for _, context in batch.decodes]
         uniform = len(batch.chunks) == 1 if not tiles else not batch.chunks and len(set(tiles)) == 1
         if costs.step is None or (uniform and costs.prefill is not None):
-            return padded, self.attend(batch, tiles) * costs.layers, rest, (-1, -1)
+            return padded, self.attend(batch, tiles), (-1, -1)
         contexts = [context for _, context in batch.decodes]
         sums = sums_of([(t, cached) for _, t, cached in batch.chunks], contexts, self.rules.tile_tokens)
-        return padded, costs.step.time(sums) * costs.layers, rest, costs.step.cells_of_step(sums)
+        return padded, costs.step.time(sums), costs.step.cells_of_step(sums)
 
     def attend(self, batch: Batch, tiles: list[int]) -> int:
         """Attention of one layer: each chunk, then the decodes together, one after the other."""
         total = sum(self._ask(types.PREFILL, tokens, cached, 1) for _, tokens, cached in batch.chunks)
         return total + (self._ask(types.DECODE, len(tiles), sum(tiles), len(tiles)) if tiles else 0)
 
+    def _ints(self, name: str) -> list[int]:
+        """A column of the costs, one entry a kind of stage or a stage."""
+        return [int(value) for value in getattr(self.costs, name)]
+
     def _sample(self, number: int, table: types.Ints, at: tuple[int, ...]) -> int:
         if table[at] < 0:
             assert self.fill is not None, f"table {number} lacks {at}"
-            self.fill(number, *(*at, 0)[:2])
+            self.fill(number, *at[::-1] if number in (types.TOKEN_TIME, types.SEQ_TIME) else at)
         return int(table[at])
 
     def _ask(self, number: int, x: int, num: int, den: int) -> int:

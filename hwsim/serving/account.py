@@ -39,15 +39,15 @@ class Account:
 
     Attributes
     ----------
-    by_tokens, by_sequences : int64[]
-        Steps with each padded token count, with each number of scheduled requests.
+    by_tokens, by_sequences : int64[phases, counts]
+        Steps of each phase with each padded token count, with each number of scheduled requests.
     prefill, decode : int64[]
         Use of the points of the surfaces of uniform steps.
     cells : dict of int to int
         Attention of all layers that each cell of the table of steps priced, ps; a step of two kernels counts for both,
         in proportion to their samples.
     busy_ps, steps : int
-        Time with a step on the device; steps.
+        Time of steps on their stages, waiting between stages left out; steps.
     """
 
     costs: CostTables
@@ -62,22 +62,24 @@ class Account:
     pending: np.ndarray = field(init=False, default_factory=lambda: np.zeros(0, CHUNK_DTYPE))  # of steps yet to come
 
     def __post_init__(self) -> None:
-        self.by_tokens = np.zeros(self.costs.tokens.times.shape[1], np.int64)
-        self.by_sequences = np.zeros(self.costs.sequences.times.shape[1], np.int64)
+        phases = len(self.costs.phases)
+        self.by_tokens = np.zeros((phases, self.costs.token_time.shape[1]), np.int64)
+        self.by_sequences = np.zeros((phases, self.costs.seq_time.shape[1]), np.int64)
         self.prefill = np.zeros(len(self.costs.prefill.samples), np.int64)
         self.decode = np.zeros(len(self.costs.decode.samples), np.int64)
 
     def add(self, steps: np.ndarray, chunks: np.ndarray) -> None:
         """Take STEP_DTYPE and CHUNK_DTYPE rows of the core."""
-        self.by_tokens += np.bincount(steps["padded"], minlength=len(self.by_tokens))
-        self.by_sequences += np.bincount(steps["n_sched"], minlength=len(self.by_sequences))
+        phase = (steps["n_prefill"] > 0) * (len(self.costs.phases) - 1)
+        np.add.at(self.by_tokens, (phase, steps["padded"]), 1)
+        np.add.at(self.by_sequences, (phase, steps["n_sched"]), 1)
         chunks = np.concatenate([self.pending, chunks])
         here = chunks["step"] < self.steps + len(steps)
         self.pending, chunks = chunks[~here], chunks[here]
         uniform = steps["cell"] < 0
         self._add_uniform(steps[uniform & (steps["n_decode"] > 0)], chunks[uniform[chunks["step"] - self.steps]])
         self._add_cells(steps[~uniform])
-        self.busy_ps += int((steps["end_ps"] - steps["start_ps"]).sum())
+        self.busy_ps += int(steps["busy_ps"].sum())
         self.steps += len(steps)
 
     def _add_uniform(self, decodes: np.ndarray, chunks: np.ndarray) -> None:
@@ -104,11 +106,12 @@ class Account:
     def operators(self) -> list[dict[str, Any]]:
         """One row an operator: name, kind, calls, samples and the columns of a sample, summed over the run."""
         rows = []
-        for table, counts in ((self.costs.tokens, self.by_tokens), (self.costs.sequences, self.by_sequences)):
-            for name, totals in table.totals(counts).items():
-                use = table.uses[name]
-                rows.append(self._row(name, use.kind, self.steps * table.calls(name), counts[1:], totals))
-        layers = self.costs.attention.count
+        for tables, by_tokens, by_sequences in zip(self.costs.phases, self.by_tokens, self.by_sequences):
+            for table, counts in ((tables.tokens, by_tokens), (tables.sequences, by_sequences)):
+                for name, totals in table.totals(counts).items():
+                    use, calls = table.uses[name], int(counts.sum()) * table.calls(name)
+                    rows.append(self._row(name, use.kind, calls, counts[1:], totals))
+        layers = self.costs.placement.attention.count
         for name, surface, used in (
             ("attention_prefill", self.costs.prefill, self.prefill),
             ("attention_decode", self.costs.decode, self.decode),

@@ -30,31 +30,27 @@ class UseTable:
     phase : Phase
         What they are simulated on, and the stages.
     uses : iterable of Use
-    most : int
-        Largest count.
+    times : int64[kinds, most + 1]
+        Filled here: picoseconds of all uses of a stage together; 0 at count 0, -1 where not simulated. Equal stages are
+        priced once: a row for each of `phase.kinds`.
 
     Attributes
     ----------
-    kinds : tuple of Span
-        Different stages: equal ones are priced once.
-    times : int64[kinds, most + 1]
-        Picoseconds of all uses of a stage together; 0 at count 0, -1 where not simulated.
     surfaces : dict of str to Surface
         One exact surface a use; times are of ONE call.
     """
 
-    def __init__(self, phase: Phase, uses: Iterable[Use], most: int) -> None:
-        self.spans = phase.spans
-        self.kinds = phase.kinds
+    def __init__(self, phase: Phase, uses: Iterable[Use], times: Ints) -> None:
+        self.phase, self.times = phase, times
         self.uses = {use.name: use for use in uses}
+        most = times.shape[1] - 1
         self.surfaces = {name: use_surface(phase.machine, use, most) for name, use in self.uses.items()}
-        self.times = np.full((len(self.kinds), most + 1), MISSING, np.int64)
-        self.times[:, 0] = 0
+        self.times[:], self.times[:, 0] = MISSING, 0
         self._sum()
 
     def calls(self, name: str) -> int:
         """How often a step runs a use, in all stages."""
-        return sum(self.uses[name].times(span) for span in self.spans)
+        return sum(self.uses[name].times(span) for span in self.phase.spans)
 
     def fill(self, counts: Ints) -> None:
         """Simulate these counts, and those in the same aligned blocks."""
@@ -65,11 +61,11 @@ class UseTable:
 
     def _sum(self) -> None:
         """Times of counts that all uses have samples of."""
-        total = np.zeros((len(self.kinds), self.times.shape[1] - 1), np.int64)
+        total = np.zeros((len(self.times), self.times.shape[1] - 1), np.int64)
         known = np.ones(total.shape[1], bool)
         for name, surface in self.surfaces.items():
             known &= surface.times != MISSING
-            each = np.array([self.uses[name].times(span) for span in self.kinds], np.int64)
+            each = np.array([self.uses[name].times(span) for span in self.phase.kinds], np.int64)
             total += surface.times * each[:, None]
         self.times[:, 1:][:, known] = total[:, known]
 
@@ -100,14 +96,30 @@ STAIR, EXACT_VISIBLE, EXACT_TILES, RATIO = 16, 8192, 512, 64
 ATTENTION_BLOCK = (8, 4)  # grid points simulated together
 
 
+@dataclass(frozen=True)
+class PhaseTables:
+    """Operators of the steps of one phase: by padded tokens, by scheduled requests."""
+
+    tokens: UseTable
+    sequences: UseTable
+
+    @property
+    def both(self) -> tuple[tuple[int, UseTable], ...]:
+        """The tables with the numbers the core has for them."""
+        return (serve_types.TOKEN_TIME, self.tokens), (serve_types.SEQ_TIME, self.sequences)
+
+
 @dataclass
 class CostTables:
     """Everything the serving core asks the price of.
 
     Attributes
     ----------
-    tokens, sequences : UseTable
-        Operators by padded tokens, by scheduled requests.
+    placement : Placement
+    phases : tuple of PhaseTables
+        Of the placement's phases: one where steps with prompts run as those without, else of decode and of prefill.
+    token_time, seq_time : int64[kinds, counts]
+        Times of all phases' kinds of stages, one below the other: the phases' tables are views into them.
     prefill, decode : Surface
         Attention of one layer of uniform steps: one chunk by (chunk, keys that its last query sees), decodes of equal
         contexts by (decodes, KV tiles a decode).
@@ -115,9 +127,10 @@ class CostTables:
         Attention of one layer of any other step; None for classes that run a step's parts one after the other.
     """
 
-    attention: AttentionShape
-    tokens: UseTable
-    sequences: UseTable
+    placement: Placement
+    phases: tuple[PhaseTables, ...]
+    token_time: Ints
+    seq_time: Ints
     prefill: Surface
     decode: Surface
     steps: StepSamples | None
@@ -126,26 +139,38 @@ class CostTables:
     @classmethod
     def of(cls, placement: Placement, software: Software) -> CostTables:
         """Empty tables; samples are simulated when a replay asks for them."""
-        phase, machine = placement.decode, placement.decode.machine
         scheduler, attention = software.scheduler, placement.attention
-        most_tokens = max(scheduler.token_budget, scheduler.max_num_seqs)
+        most_tokens, most_seqs = max(scheduler.token_budget, scheduler.max_num_seqs), scheduler.max_num_seqs
         longest = placement.kv_blocks * scheduler.block_tokens
+        kinds = sum(len(phase.kinds) for phase in placement.phases)
+        token_time, seq_time = (np.empty((kinds, most + 1), np.int64) for most in (most_tokens, most_seqs))
+        phases, first = [], 0
+        for phase in placement.phases:
+            rows = slice(first, first + len(phase.kinds))
+            tables = (placement.tokens, token_time), (placement.sequences, seq_time)
+            phases.append(PhaseTables(*(UseTable(phase, uses, times[rows]) for uses, times in tables)))
+            first = rows.stop
+        machine, asked = placement.decode.machine, attention.steps(most_tokens, most_seqs, longest)
         return cls(
-            attention,
-            UseTable(phase, placement.tokens, most_tokens),
-            UseTable(phase, placement.sequences, scheduler.max_num_seqs),
-            prefill_surface(machine, attention, scheduler.token_budget, longest),
-            decode_surface(machine, attention, scheduler.max_num_seqs, longest),
-            machine.step_surface(attention.steps(most_tokens, scheduler.max_num_seqs, longest)),
+            placement,
+            tuple(phases),
+            token_time,
+            seq_time,
+            prefill_surface(placement.prefill.machine, attention, scheduler.token_budget, longest),
+            decode_surface(machine, attention, most_seqs, longest),
+            machine.step_surface(asked) if len(phases) == 1 else None,
             software,
         )
 
     def fill(self, missing: Ints) -> None:
         """Simulate what the core lacked: rows (table, ix, iy) of `ServeRun.missing`."""
-        kinds = missing[:, 0]
-        for table, code in ((self.tokens, serve_types.TOKEN_TIME), (self.sequences, serve_types.SEQ_TIME)):
-            if np.any(kinds == code):
-                table.fill(missing[kinds == code, 1])
+        kinds, first = missing[:, 0], 0
+        for tables in self.phases:
+            here = (missing[:, 2] >= first) & (missing[:, 2] < first + len(tables.tokens.times))
+            for code, table in tables.both:
+                if np.any(here & (kinds == code)):
+                    table.fill(missing[here & (kinds == code), 1])
+            first += len(tables.tokens.times)
         for surface, code in ((self.prefill, serve_types.PREFILL), (self.decode, serve_types.DECODE)):
             rows = missing[kinds == code]
             if len(rows):
@@ -155,19 +180,22 @@ class CostTables:
 
     def core(self, rules: serve_types.Rules) -> serve_types.Costs:
         """The tables as the serving core reads them; `fill` writes into the same arrays."""
-        overheads, layers = self.software.overheads, self.attention.count
-        size = self.tokens.times.shape[1] - 1
+        overheads, size = self.software.overheads, self.token_time.shape[1] - 1
+        layers = [span.layers for phase in self.placement.phases for span in phase.kinds]
+        orders = self.placement.orders()
         return serve_types.Costs(
-            token_time=self.tokens.times[0],
-            seq_time=self.sequences.times[0],
+            token_time=self.token_time,
+            seq_time=self.seq_time,
             prefill=_core_surface(self.prefill, skew=1),
             decode=_core_surface(self.decode),
             step=self.steps,
-            layers=layers,
+            layers=np.array(layers),
+            decode_order=orders[0],
+            prefill_order=orders[-1],
             pad=serve_types.pad_table(size, list(self.software.scheduler.capture_sizes)),
-            step_gap_ps=ps_ceil(overheads.step_gap + layers * overheads.layer_gap),
+            step_gap_ps=np.array([ps_ceil(overheads.step_gap + count * overheads.layer_gap) for count in layers]),
             seq_gap_ps=ps_ceil(overheads.seq_gap),
-            mixed_gap_ps=ps_ceil(layers * overheads.mixed_gap),
+            mixed_gap_ps=np.array([ps_ceil(count * overheads.mixed_gap) for count in layers]),
         )
 
     @property
@@ -177,7 +205,7 @@ class CostTables:
 
     def flush(self) -> None:
         """Keep new samples on disk."""
-        exact = (*self.tokens.surfaces.values(), *self.sequences.surfaces.values())
+        exact = [surface for t in self.phases for _, table in t.both for surface in table.surfaces.values()]
         for surface in (*exact, self.prefill, self.decode, self.steps):
             if surface is not None and surface.memo is not None:
                 surface.memo.flush()

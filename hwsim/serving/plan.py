@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 
+import numpy as np
+
 from hwsim.describe.model import Model
 from hwsim.describe.plan import Plan
 from hwsim.describe.software import Software
@@ -96,9 +98,23 @@ class Placement:
     kv_blocks: int
 
     @property
+    def phases(self) -> tuple[Phase, ...]:
+        """The phases that differ: of all steps, or of decode and of prefill."""
+        return (self.decode,) if self.decode == self.prefill else (self.decode, self.prefill)
+
+    @property
     def stages(self) -> int:
         """Stages that a batch passes."""
-        return max(len(self.decode.spans), len(self.prefill.spans))
+        return max(len(phase.spans) for phase in self.phases)
+
+    def orders(self) -> list[np.ndarray]:
+        """For each of `phases` the stages' kinds, counted through all phases; -1 where a step has no stage left."""
+        found, first = [], 0
+        for phase in self.phases:
+            kinds = [first + phase.kinds.index(span) for span in phase.spans]
+            found.append(np.array(kinds + [-1] * (self.stages - len(kinds)), np.int64))
+            first += len(phase.kinds)
+        return found
 
 
 def place(question: Question) -> Placement:

@@ -12,7 +12,7 @@ import numpy as np
 
 from hwsim._core import serve_types as types
 from hwsim._core.serve import ServeRun
-from hwsim.errors import HwsimError, bad
+from hwsim.errors import HwsimError
 from hwsim.serving.account import Account
 from hwsim.serving.costs import CostTables
 from hwsim.serving.deployment import Deployment
@@ -78,14 +78,13 @@ def rules_of(
 ) -> types.Rules:
     """The scheduler's rules as the core takes them: the software profile's, with the KV blocks of the placement."""
     scheduler, placement = deployment.software.scheduler, deployment.placement
-    if placement.stages > 1:
-        raise bad(deployment.system.id, f"{placement.stages} stages", "one stage", "this version replays one stage")
     return types.Rules(
         token_budget=scheduler.token_budget,
         max_num_seqs=scheduler.max_num_seqs,
         kv_blocks=placement.kv_blocks,
         block_tokens=scheduler.block_tokens,
-        async_depth=scheduler.async_depth,
+        async_depth=scheduler.async_depth if placement.stages == 1 else placement.stages,
+        stages=placement.stages,
         scheduler=scheduler.kind,
         reserve={"prompt+output": "output"}.get(scheduler.reserve, scheduler.reserve),
         prefix_caching=bool(scheduler.prefix_cache and table.prefix_block_tokens),
@@ -95,14 +94,6 @@ def rules_of(
         concurrency=concurrency,
         context=deployment.model.positions,
     )
-
-
-def _one_stage(deployment: Deployment) -> None:
-    """Refuse what the core does not replay."""
-    placement = deployment.placement
-    if placement.stages > 1 or placement.prefill.machine != placement.decode.machine:
-        got = f"{placement.stages} stages" if placement.stages > 1 else "regions of two sizes"
-        raise bad("--plan", got, "one stage that runs prompts and decodes alike", "this version replays no other")
 
 
 def run(
@@ -135,7 +126,6 @@ def run(
         The core stopped for a reason that is an error of hwsim.
     """
     started = time.process_time()
-    _one_stage(deployment)
     rules = rules_of(deployment, table, router, concurrency)
     costs = deployment.costs
     core = ServeRun(_core_requests(table), rules, costs.core(rules))

@@ -116,8 +116,6 @@ def _check_divides(system: System, model: Model, plan: Plan) -> None:
     for name in ("prefill_region", "decode_region"):
         if getattr(plan, name) is not None:
             refuse(name, "no region", f"{system.accelerator.id} is no wafer: leave it out")
-    if plan.pp != 1:
-        refuse(f"pp={plan.pp}", "pp=1", "this version replays tensor parallelism and replicas")
     if plan.pp > model.layers:
         refuse(f"pp={plan.pp}", f"at most {model.layers} stages, one a layer", "choose a smaller pp")
     if model.heads % plan.tp:
@@ -145,14 +143,18 @@ def _fits(question: Question, plan: Plan, precision: str = "") -> bool:
 
 
 def _other_plans(question: Question) -> Iterator[Plan]:
-    """Plans of more devices a replica: more of them for each matrix, then more stages."""
+    """Plans of more devices a replica, the fewest first, and of these the most for each matrix."""
     model, plan = question.model, question.plan
-    most = question.system.accelerator.links.scale_up.devices
-    for tp in range(plan.tp + 1, most // plan.pp + 1):
-        if model.heads % tp == 0 and model.ffn % tp == 0 and max(model.kv_heads, tp) % min(model.kv_heads, tp) == 0:
-            yield Plan(tp=tp, pp=plan.pp)
-    for pp in range(plan.pp + 1, min(most // plan.tp, model.layers) + 1):
-        yield Plan(tp=plan.tp, pp=pp)
+    for devices in range(plan.tp * plan.pp + 1, question.system.accelerator.links.scale_up.devices + 1):
+        for pp in range(plan.pp, min(devices // plan.tp, model.layers) + 1):
+            tp, rest = divmod(devices, pp)
+            if not rest and tp >= plan.tp and _divides(model, tp):
+                yield Plan(tp=tp, pp=pp)
+
+
+def _divides(model: Model, tp: int) -> bool:
+    kv_divides = max(model.kv_heads, tp) % min(model.kv_heads, tp) == 0
+    return model.heads % tp == 0 and model.ffn % tp == 0 and kv_divides
 
 
 def _does_not_fit(question: Question) -> InputError:

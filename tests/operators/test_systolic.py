@@ -328,5 +328,5 @@ def test_software_of_another_class_is_refused() -> None:
 
 def test_a_deployment_on_tpus_compiles_and_answers() -> None:
     deployment = hwsim.compile("tpu-v6e-x8", "llama-3.1-8b", "tp=8", "jax")
-    deployment.costs.tokens.fill(np.array([1]))
-    assert deployment.costs.tokens.times[0, 1] > 0
+    deployment.costs.phases[0].tokens.fill(np.array([1]))
+    assert deployment.costs.token_time[0, 1] > 0

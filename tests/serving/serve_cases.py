@@ -22,17 +22,22 @@ class Case:
         """Random cost tables of this case; with `known` false, all samples are missing."""
         rng = np.random.default_rng([self.seed, 1])
         tokens, seqs = self.rules.max_tokens, self.rules.max_num_seqs
+        kinds = int(rng.integers(1, self.rules.stages + 1))
+        orders = rng.integers(-1, kinds, (2, self.rules.stages))
+        orders[:, 0] = 0  # a stage has something to do
         longest = int((self.requests.prompt_tokens + self.requests.output_tokens).max(initial=1))
         costs = types.Costs(
-            token_time=rng.integers(0, 500, tokens + 1),
-            seq_time=rng.integers(0, 100, seqs + 1),
+            token_time=rng.integers(0, 500, (kinds, tokens + 1)),
+            seq_time=rng.integers(0, 100, (kinds, seqs + 1)),
             prefill=surface(rng, 1, tokens, 0, longest + tokens, int(rng.integers(0, 2))),
             decode=surface(rng, 1, seqs, 1, -(-longest // self.rules.tile_tokens)),
-            layers=int(rng.integers(0, 4)),
+            layers=rng.integers(0, 4, kinds),
+            decode_order=orders[0],
+            prefill_order=orders[int(rng.integers(0, 2))],
             pad=types.pad_table(tokens, np.unique(rng.integers(1, tokens + 1, 4))),
-            step_gap_ps=int(rng.integers(0, 50)),
-            seq_gap_ps=int(rng.integers(0, 10)),
-            mixed_gap_ps=int(rng.integers(0, 50)),
+            step_gap_ps=rng.integers(0, 50, kinds),
+            seq_gap_ps=rng.integers(0, 10, kinds),
+            mixed_gap_ps=rng.integers(0, 50, kinds),
         )
         if not known:
             for table in tables(costs):
@@ -44,6 +49,12 @@ def tables(costs: types.Costs) -> list[np.ndarray]:
     """The cost tables by the number `missing` gives them."""
     assert costs.prefill is not None and costs.decode is not None
     return [costs.token_time, costs.seq_time, costs.prefill.value, costs.decode.value]
+
+
+def put(costs: types.Costs, truth: list[np.ndarray], table: int, ix: int, iy: int) -> None:
+    """Fill in a missing sample: (count, kind of stage) of the tables of counts, (x, y) of the surfaces."""
+    at = (iy, ix) if table in (types.TOKEN_TIME, types.SEQ_TIME) else (ix, iy)
+    tables(costs)[table][at] = truth[table][at]
 
 
 def surface(rng: np.random.Generator, x0: int, x1: int, y0: int, y1: int, skew: int = 0) -> types.Surface:
@@ -72,15 +83,19 @@ def random_case(seed: int) -> Case:
 
 
 def random_rules(rng: np.random.Generator) -> types.Rules:
+    stages = int(PICK(rng, [1, 1, 2, 3, 6]))
+    scheduler = str(PICK(rng, ["mixed", "mixed", "prefill-first", "static"]))
+    whole = stages > 1 and scheduler == "prefill-first"
     return types.Rules(
+        stages=stages,
         token_budget=int(rng.integers(1, PICK(rng, [5, 12, 40, 300]))),
         max_num_seqs=int(rng.integers(1, PICK(rng, [4, 24, 60]))),
         kv_blocks=int(rng.integers(2, PICK(rng, [20, 80, 600]))),
         block_tokens=int(PICK(rng, [1, 4, 16])),
         tile_tokens=int(PICK(rng, [1, 8, 128])),
-        async_depth=int(rng.integers(1, 3)),
-        scheduler=str(PICK(rng, ["mixed", "mixed", "prefill-first", "static"])),
-        reserve=str(PICK(rng, types.RESERVES)),
+        async_depth=int(rng.integers(1, max(2, stages) + 1)),
+        scheduler=scheduler,
+        reserve=str(PICK(rng, types.RESERVES[1:] if whole else types.RESERVES)),
         prefix_caching=bool(rng.random() < 0.6),
         replicas=int(PICK(rng, [1, 1, 2, 3])),
         router=str(PICK(rng, types.ROUTERS)),
@@ -117,8 +132,7 @@ def core(case: Case, costs: types.Costs, room: int = 10_000, shuffle: np.random.
             if shuffle is not None:
                 rows = shuffle.permutation(rows)[: shuffle.integers(1, len(rows) + 1)]
             for table, ix, iy in rows:
-                at = (ix, iy)[: truth[table].ndim]
-                tables(costs)[table][at] = truth[table][at]
+                put(costs, truth, table, ix, iy)
         elif status != types.BUFFER_FULL:
             break
     assert status == types.DONE, types.STATUS_NAMES[status]

@@ -12,13 +12,22 @@ from hwsim.reference import serve as reference
 
 EXAMPLES = max(30, int(300 * float(os.environ.get("HWSIM_FUZZ", "0.1"))))
 
+
+def rules_of(**values) -> types.Rules:
+    """Rules; prompts that go first through several stages reserve the whole prompt."""
+    if values["stages"] > 1 and values["scheduler"] == "prefill-first" and values["reserve"] == "chunk":
+        values["reserve"] = "prompt"
+    return types.Rules(**values)
+
+
 rules = st.builds(
-    types.Rules,
+    rules_of,
     token_budget=st.integers(1, 40),
     max_num_seqs=st.integers(1, 6),
     kv_blocks=st.integers(2, 12),
     block_tokens=st.integers(1, 5),
     tile_tokens=st.integers(1, 9),
+    stages=st.sampled_from([1, 3]),
     async_depth=st.integers(1, 2),
     scheduler=st.sampled_from(types.SCHEDULERS),
     reserve=st.sampled_from(types.RESERVES),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from serve_cases import core, random_case, tables
+from serve_cases import core, put, random_case, tables
 
 from hwsim.reference import serve as reference
 
@@ -50,8 +50,7 @@ def test_reference_asks_for_missing_samples_one_by_one():
     truth, costs = tables(case.costs()), case.costs(known=False)
 
     def fill(table: int, ix: int, iy: int) -> None:
-        at = (ix, iy)[: truth[table].ndim]
-        tables(costs)[table][at] = truth[table][at]
+        put(costs, truth, table, ix, iy)
 
     found = reference.replay(case.requests, case.rules, costs, fill)
     expected = reference.replay(case.requests, case.rules, case.costs())

@@ -45,7 +45,7 @@ def costs(case: Case, one_kernel: bool) -> types.Costs:
     rules = case.rules
     return types.Costs(
         np.arange(rules.max_tokens + 1), np.arange(rules.max_num_seqs + 1), None, None, 3,
-        step=MadeUp(case, one_kernel),
+        step=MadeUp(case, one_kernel), decode_order=np.zeros(rules.stages, np.int64),
     )  # fmt: skip
 
 

@@ -65,6 +65,15 @@ def test_layers_that_do_not_divide_go_to_the_stages_before_the_last():
     assert [span.layers for span in split(35, 4, "send")] == [9, 9, 9, 8]
 
 
+def test_the_stage_with_the_fewest_blocks_decides_about_the_kv_cache():
+    """35 layers on two stages: 18 and 17, the first has the embedding, the last the head."""
+    placement = compile("h100-sxm-x2", "llama-3.1-8b", "pp=2", sets=["model.layers=35"]).placement
+    assert [span.layers for span in placement.decode.spans] == [18, 17]
+    alone = compile("h100-sxm", "llama-3.1-8b", sets=["model.layers=18"]).placement
+    assert placement.kv_blocks < alone.kv_blocks * 1.2
+    assert placement.kv_blocks > compile("h100-sxm", "llama-3.1-8b", sets=["model.layers=35"]).placement.kv_blocks * 2
+
+
 def test_a_plan_of_regions_is_read_and_refused_where_there_is_no_wafer():
     plan = parse_plan("prefill_region=660x660,decode_region=360x420")
     assert (plan.prefill_region, plan.decode_region) == ((660, 660), (360, 420))
@@ -85,7 +94,10 @@ REFUSED = [
     (("h100-sxm-x8", "llama-3.1-70b", "tp=3"), ["tp=3", "a divisor of 64 query heads", "try tp=8"]),
     (("h100-sxm-x8", "llama-3.1-70b", "tp=4,dp=1"), ["tp=4,dp=1", "tp x dp = 8"]),
     (("h100-sxm-x8", "llama-3.1-70b", "tp=16"), ["tp=16", "tp x dp = 8"]),
-    (("h100-sxm-x8", "llama-3.1-70b", "tp=8,pp=2"), ["pp=2", "pp=1"]),
+    (("h100-sxm-x8", "llama-3.1-70b", "tp=8,pp=2"), ["tp=8,pp=2", "tp x pp x dp = 8"]),
+    (("h100-sxm-x2", "llama-3.1-405b", "pp=2"), ["bf16 weights a device under tp=1,pp=2", "use a larger device"]),
+    (("h200-sxm-x4", "llama-3.1-405b", "tp=2,pp=2"), ["under tp=2,pp=2", "would fit with tp=4,pp=2 on h200-sxm-x8"]),
+    (("h100-sxm-x8", "llama-3.1-8b", "pp=64"), ["pp=64", "at most 32 stages"]),
     (("h100-sxm", "llama-3.1-70b", "tp=1"), ["GB of bf16 weights a device", "would fit with tp=2 on h100-sxm-x2"]),
     (("h100-sxm-x8", "llama-3.1-405b", "tp=8"), ["would fit with fp8"]),
     (("h100-sxm-x8", "llama-3.1-70b", "tp=eight"), ["'tp=eight'", "tp=COUNT"]),

@@ -68,9 +68,38 @@ def test_a_request_alone_takes_the_sum_of_its_steps(deployment):
     pads = list(run.deployment.software.scheduler.capture_sizes)
     padded = min(size for size in pads if size >= 100)
     prefill = int(costs.prefill.ask(np.array([[100, 100]]))[0, 0])
-    first = costs.tokens.times[0, padded] + costs.sequences.times[0, 1] + 32 * prefill + gap
+    first = costs.token_time[0, padded] + costs.seq_time[0, 1] + 32 * prefill + gap
     spent = run.requests["first_token_ps"][0] - run.requests["queued_ps"][0]
     assert spent == first
+
+
+def test_a_request_alone_takes_the_sum_of_its_stages_and_what_crosses_between_them(deployment):
+    """Two stages of 16 layers: what one stage of 32 takes, one host gap and one crossing more."""
+    rows = RequestTable.of(np.zeros(1, np.int64), np.array([100]), np.array([3]), name="one")
+    staged = hwsim.compile("h100-sxm-x2", "llama-3.1-8b", "pp=2")
+    spent = []
+    for each in (deployment, staged):
+        run = hwsim.replay(each, rows)
+        spent.append(run.requests["first_token_ps"][0] - run.requests["admitted_ps"][0])
+    pads = list(staged.software.scheduler.capture_sizes)
+    padded = min(size for size in pads if size >= 100)
+    send = staged.costs.phases[0].tokens.surfaces["send"].times[padded - 1]
+    assert 0 < send < 10**8
+    assert spent[1] - spent[0] == 10**9 + send
+
+
+def test_stages_share_the_work_of_a_replica_and_keep_its_energy_in_parts(deployment):
+    rows = RequestTable.of(np.zeros(64, np.int64), np.full(64, 200), np.full(64, 20), name="many")
+    staged = hwsim.replay(hwsim.compile("h100-sxm-x2", "llama-3.1-8b", "pp=2"), rows)
+    whole = hwsim.replay(deployment, rows)
+    assert staged.account.busy_ps == sum(staged.account.bound_ps(staged.operators).values())
+    gemm = {name: sum(r["flops"] for r in run.operators if r["name"] == name and r["kind"] == "gemm")
+            for run, name in ((staged, "qkv"), (whole, "qkv"))}  # fmt: skip
+    assert gemm["qkv"] > 0
+    sent = next(row for row in staged.operators if row["name"] == "send")
+    assert sent["calls"] == staged.account.steps
+    assert sent["link_bytes"] >= 64 * 219 * 4096 * 2
+    assert staged.requests["finish_ps"].max() < whole.requests["finish_ps"].max() * 1.6
 
 
 def test_one_token_more_is_never_sooner(deployment):
