@@ -3,14 +3,15 @@
 Two files of points: `class_points.csv` (papers and repositories, by software stack) and `llm_points.csv` (by system). A
 function for each stack or system says how its rows become cases (`CLASS_POINTS`, `LLM_POINTS`); rows that nobody claims
 are not compared. A case is `scored`; or `fit`, where a number of its stack was fitted to it and to nothing else in the
-files; or a `bound`, which simulation must not pass.
+files; or a `bound`, which simulation must not pass; or an end of a `band`, where what was run is not published.
 """
 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,7 +26,7 @@ from hwsim.serving.plan import Phase
 from hwsim.units import ps_ceil
 
 Row = Mapping[str, str]
-Role = Literal["scored", "fit", "bound"]
+Role = Literal["scored", "fit", "bound", "band"]
 PS = 10**12
 
 
@@ -75,7 +76,7 @@ class Stream:
 
     def step_ps(self) -> int:
         """Picoseconds of one step through all stages: operators and what the software adds."""
-        kv = "fp16" if self.precision == "fp16" else "bf16"
+        kv = "fp16" if self.precision == "fp16" else None
         deployment = compile(self.system, self.model, self.plan, self.software, precision=self.precision, kv_dtype=kv)
         placement, overheads = deployment.placement, deployment.software.overheads
         phase = placement.decode if self.new == 1 else placement.prefill
@@ -109,32 +110,59 @@ def operator_ps(machine: Machine, kind: str, dims: Mapping[str, object], dtype: 
     return int(result.time_ps[0])
 
 
-def _waferllm(row: Row) -> Case:
+def _waferllm(row: Row) -> Iterator[Case]:
     """WaferLLM on a WSE-2; a product alone runs without what its stack needs between operators."""
     published = float(row["value"])
     if row["phase"] == "operator":
         n, k = (int(size) for size in row["model"].split()[1].split("x"))
         machine = Machine.of(row["system"], "ideal")
         dims = {"m": 1, "n": n, "k": k}
-        return Case("ideal", row["model"], row["metric"], published,
-                    lambda: operator_ps(machine, "gemm", dims, row["precision"]) / 1e6)  # fmt: skip
+        yield Case("ideal", row["model"], row["metric"], published,
+                   lambda: operator_ps(machine, "gemm", dims, row["precision"]) / 1e6)  # fmt: skip
+        return
     prefill, tokens = row["phase"] == "prefill", int(row["input_len"])
     plan = f"{row['phase']}_region={row['region']}"
     stream = Stream(row["system"], row["model"], row["stack"], row["precision"], plan, tokens, tokens if prefill else 1)
     label = f"{row['model']} {row['phase']} {row['region']}"
-    return Case(row["stack"], label, row["metric"], published, stream.rate)
+    yield Case(row["stack"], label, row["metric"], published, stream.rate)
 
 
-def _cerebras(row: Row) -> Case:
+def _cerebras(row: Row) -> Iterator[Case]:
     """Cerebras' own points on WSE-3: contexts are not said; 1,000 tokens assumed."""
     stream = Stream("wse-3-x4", row["model"].lower(), "cerebras-2024-08", row["precision"], context=1000)
     label = f"{row['model']} on {stream.system}"
-    return Case(stream.software, label, "tok/s a user", float(row["value"]), stream.rate, "fit")
+    yield Case(stream.software, label, "tok/s a user", float(row["value"]), stream.rate, "fit")
+
+
+# Models that Groq served: system, context. A stated window is half full in the mean of a run that fills it.
+GROQ: Mapping[str, tuple[str, int]] = {
+    "Llama-2-70B": ("groq-576", 2048),
+    "Llama-3.1-70B": ("groq-576", 2048),
+    "Llama-2-7B": ("groq-72", 1024),
+}
+# Systems that a model may have run on where its chips are not published: as few as hold it, and two racks.
+GROQ_BAND: Mapping[str, tuple[str, str]] = {"Llama-2-7B": ("groq-lpu-x36", "groq-lpu-x144")}
+
+
+def _groq(row: Row) -> Iterator[Case]:
+    """Groq's public speeds, weights in int8; one with speculation is a bound, its notes tell the speed without."""
+    if row["model"] not in GROQ:  # Mixtral: neither its chips nor its precision are published
+        return
+    system, context = GROQ[row["model"]]
+    stream, metric = Stream(system, row["model"].lower(), "groq-2024", "int8", context=context), "tok/s a user"
+    label, value = f"{stream.model} on {system}", float(row["value"])
+    if base := re.search(r"spec decode; base (\d+)", row["notes"]):
+        yield Case(stream.software, f"{label}, speculation", metric, value, stream.rate, "bound")
+        value = float(base[1])
+    yield Case(stream.software, label, metric, value, stream.rate)
+    for other in GROQ_BAND.get(row["model"], ()):
+        on = replace(stream, system=other)
+        yield Case(stream.software, f"{stream.model} on {other}", metric, value, on.rate, "band")
 
 
 # Stack of class_points.csv, system of llm_points.csv -> its rows as cases. A new stack is a line here.
-CLASS_POINTS: Mapping[str, Callable[[Row], Case]] = {"waferllm": _waferllm}
-LLM_POINTS: Mapping[str, Callable[[Row], Case]] = {"WSE-3 (CS-3)": _cerebras}
+CLASS_POINTS: Mapping[str, Callable[[Row], Iterator[Case]]] = {"waferllm": _waferllm}
+LLM_POINTS: Mapping[str, Callable[[Row], Iterator[Case]]] = {"WSE-3 (CS-3)": _cerebras, "Groq LPU v1": _groq}
 
 
 def cases(folder: Path) -> Iterator[Case]:
@@ -146,7 +174,7 @@ def cases(folder: Path) -> Iterator[Case]:
         with path.open(newline="", encoding="utf-8") as rows:
             for row in csv.DictReader(rows):
                 if row[column] in known:
-                    yield known[row[column]](row)
+                    yield from known[row[column]](row)
 
 
 @dataclass(frozen=True)

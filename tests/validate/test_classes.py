@@ -48,6 +48,43 @@ def test_speculative_rates_are_out_of_reach(model: str, system: str) -> None:
     assert Stream(system, model, "cerebras-2024-08", "fp16", context=1000).rate() < SPECULATIVE[model, system]
 
 
+# Single streams of Groq: within a quarter of what is published, 20 % in the median, with one fitted number.
+
+
+@pytest.mark.shared
+def test_one_number_explains_the_speeds_of_three_models_on_groq_chips(found: list[Answer]) -> None:
+    scored = [answer for answer in found if answer.case.stack == "groq-2024" and answer.case.role == "scored"]
+    of = [abs(answer.error) for answer in scored]
+    assert len(scored) == 3 and np.median(of) < 0.15 and max(of) < 0.25
+
+
+@pytest.mark.shared
+def test_a_speed_on_unknown_chips_lies_in_its_band_and_speculation_is_out_of_reach(found: list[Answer]) -> None:
+    groq = [answer for answer in found if answer.case.stack == "groq-2024"]
+    low, high = (answer.simulated for answer in groq if answer.case.role == "band")
+    assert low < 750 < high
+    (bound,) = (answer for answer in groq if answer.case.role == "bound")
+    assert bound.simulated < 0.5 * bound.case.published
+
+
+def test_a_token_on_groq_chips_takes_its_closed_form() -> None:
+    """Weights converted on the fullest chip of a layer, two all-reduces, fills; then the head and the hops."""
+    stream = Stream("groq-576", "llama-2-70b", "groq-2024", "int8", context=2048)
+    chips, clock, share = 512 / 80.5, 900e6, 0.78
+    converted = (80 * 855.6e6 / chips) / (5120 * clock * share)
+    reduced = 80 * 2 * 2 * (722e-9 + 2 * 8192 / 7 / 12.5e9)
+    filled = 80 * 9 * 170 / clock
+    hops = 80 * (722e-9 + 2 * 8192 / 6.36 / 12.5e9)
+    hand = converted + reduced + filled + hops
+    assert hand < stream.step_ps() / 1e12 < 1.08 * hand  # heads are whole, KV heads on two chips, scores, head
+
+
+def test_more_chips_are_faster_and_ideal_software_is_never_slower() -> None:
+    few, more = (Stream(f"groq-lpu-x{n}", "llama-2-7b", "groq-2024", "int8", context=512).step_ps() for n in (48, 96))
+    ideal = Stream("groq-lpu-x48", "llama-2-7b", "ideal", "int8", context=512).step_ps()
+    assert more < few and ideal < few
+
+
 def test_a_table_tells_errors_roles_and_the_median_of_what_is_scored() -> None:
     of = [Case("a", f"point {n}", "us", 10, lambda n=n: 10 + n, role) for n, role in ((1, "scored"), (5, "fit"))]
     lines = classes.table(classes.answers(of)).splitlines()
