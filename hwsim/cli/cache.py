@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from hwsim import memo
-from hwsim.describe import kept as trees
+from hwsim.describe import kept_trees as trees
 
 MIB = 1 << 20
 

@@ -10,7 +10,7 @@ from pathlib import Path as File
 from typing import Any
 
 from hwsim.describe import library
-from hwsim.describe.kept import read_kept
+from hwsim.describe.kept_trees import read_kept
 from hwsim.describe.kinds import references
 from hwsim.describe.library import a
 from hwsim.describe.tree import Mark, Path, Tree, dotted, excerpt, read, read_set

@@ -18,7 +18,7 @@ import numpy as np
 from hwsim import files
 from hwsim.errors import Fault, InputError, bad
 from hwsim.operators.commands import simulate_by_commands
-from hwsim.operators.kept import simulate_kept
+from hwsim.operators.kept_results import simulate_kept
 from hwsim.operators.machine import Machine
 from hwsim.operators.operator import DTYPES, KINDS, Dim, Kind
 from hwsim.operators.simulate import OpResult

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hwsim.operators import kept
-from hwsim.operators.kept import simulate_kept
+from hwsim.operators import kept_results
+from hwsim.operators.kept_results import simulate_kept
 from hwsim.operators.machine import Machine
 from hwsim.operators.simulate import OpResult, simulate
 
@@ -30,7 +30,7 @@ def test_kept_operators_equal_simulated_ones(monkeypatch: pytest.MonkeyPatch) ->
     machine = Machine.of("h100-sxm", "vllm")
     expected = simulate(machine, "gemm", DIMS)
     assert_equal(simulate_kept(machine, "gemm", DIMS), expected)
-    monkeypatch.setattr(kept, "simulate", None)  # whatever is asked now must come from the cache
+    monkeypatch.setattr(kept_results, "simulate", None)  # whatever is asked now must come from the cache
     assert_equal(simulate_kept(machine, "gemm", DIMS), expected)
     shuffled = {name: column[::-1] for name, column in DIMS.items()}
     assert np.array_equal(simulate_kept(machine, "gemm", shuffled).time_ps, expected.time_ps[::-1])
@@ -43,7 +43,7 @@ def test_equal_operators_are_simulated_once(monkeypatch: pytest.MonkeyPatch) -> 
         asked.append(len(dims["m"]))
         return simulate(machine, kind, dims, dtype)
 
-    monkeypatch.setattr(kept, "simulate", counted)
+    monkeypatch.setattr(kept_results, "simulate", counted)
     simulate_kept(Machine.of("h100-sxm"), "gemm", DIMS)
     assert asked == [3]
 
