@@ -126,7 +126,7 @@ cdef class ServeRun(Scheduler):
         self.seq_gap, self.mixed_gap = costs.seq_gap_ps, costs.mixed_gap_ps
         if costs.step is not None:
             form = costs.step.form
-            self.steps = Steps(costs.step.axes, costs.step.keys, costs.step.scales, form.constants(), form.parts)
+            self.steps = Steps(costs.step.axes, costs.step.keys, costs.step.offsets, form.constants(), form.parts)
         if costs.prefill is not None:
             point_at(&self.prefill, costs.prefill, types.PREFILL)
             point_at(&self.decode, costs.decode, types.DECODE)

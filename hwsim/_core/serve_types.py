@@ -289,13 +289,13 @@ class StepTimes(Protocol):
 
     Attributes
     ----------
-    axes, keys, scales, form
+    axes, keys, offsets, form
         Grid, samples and closed form as `hwsim._core.steps.Steps` takes them; the arrays stay the same, samples are
         added in place when a run returns MISSING with (STEP, cell, 0).
     """
 
     keys: Ints
-    scales: Ints
+    offsets: Ints
     form: Any
 
     @property

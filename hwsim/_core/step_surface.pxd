@@ -1,7 +1,7 @@
 # Attention of a step from samples of standard steps: the lines of step_surface.py, step_grid.py and step_form.py for the core.
 #
-# Design: seven grid coordinates of a step's sums name a cell; a hash table holds the cell's scale (time over closed form, in
-# 1/65536); the step's time is scale x its own closed form. No loop over requests. A cell without a sample is named to the
+# Design: seven grid coordinates of a step's sums name a cell; a hash table holds by how much a
+# sample of the cell takes longer than its closed form; the step takes that much longer than its own. No loop over requests. A cell without a sample is named to the
 # caller, who has Python simulate it (`StepSurface.fill`) and asks again.
 from libc.stdint cimport int64_t, uint64_t
 
@@ -11,7 +11,7 @@ cdef enum:
     MEAN = 4            # a mean context is counted in 1/4 tiles
     SPREAD = 16         # longest / mean in 1/16
     TILE = 128          # serve_types.TILE_TOKENS
-    SCALE = 16
+    FINE = 10           # work is counted in 1/1024 ps
     MOST_WAVES = 4
     MOST_PARTS = 128
 
@@ -27,7 +27,7 @@ cdef packed struct StepSums:    # serve_types.StepSums, where the fields are exp
     int64_t keys
     int64_t moment
 
-cdef struct StepForm:   # StepForm.constants() in its order; work in 1/1024 ns of the device
+cdef struct StepForm:   # StepForm.constants() in its order; work in 1/1024 ps of the device
     int64_t one_kernel
     int64_t heads_first
     int64_t start_prefill
@@ -56,7 +56,7 @@ cdef struct StepTable:
     const int64_t *axis[7]      # rising grids
     int64_t size[7]
     const int64_t *keys         # [1 << bits] cell + 1, 0 = empty
-    const int64_t *scales       # [1 << bits]
+    const int64_t *offsets      # [1 << bits] ps
     int64_t bits
     StepForm form
     const int64_t *parts        # [rounds of query tiles, 129]: StepForm.parts
@@ -145,11 +145,6 @@ cdef inline int64_t cell_of(const StepTable *t, const StepSums *s) noexcept nogi
     return flat
 
 
-cdef inline int64_t over(int64_t a, int64_t b) noexcept nogil:
-    """The larger, and a quarter of the smaller."""
-    return larger(a, b) + smaller(a, b) // 4
-
-
 cdef inline int64_t mixed_form(const StepTable *t, const StepSums *s, int64_t work, int64_t path,
                                int64_t memory) noexcept nogil:
     cdef const StepForm *f = &t.form
@@ -158,15 +153,15 @@ cdef inline int64_t mixed_form(const StepTable *t, const StepSums *s, int64_t wo
     cdef int64_t each = larger(ceil_div(11 * blocks * f.items, 10 * f.cores), 1)
     parts = smaller(allowed(t, s.widest, deepest(s)), ceil_div(s.longest, each))
     longest = f.mixed_once + f.mixed_step * ceil_div(s.longest, larger(parts, 1))
+    longest = larger(path, longest)
     if f.heads_first:
         total = work + larger(decodes // f.group, memory) + decodes - decodes // f.group
-    else:
-        total = work + larger(decodes, memory)
-    return over(total, larger(path, longest))
+        return larger(total, longest) + smaller(total, longest) // 4
+    return larger(work + larger(decodes, memory), longest)
 
 
 cdef inline int64_t form_of(const StepTable *t, const StepSums *s) noexcept nogil:
-    """The closed form of a step."""
+    """The closed form of a step, 1/1024 ps."""
     cdef const StepForm *f = &t.form
     cdef int64_t work = f.chunk_token * s.tokens + f.chunk_pair * (2 * s.behind + s.squares)
     cdef int64_t path = f.chunk_item + f.chunk_key * s.reach if s.tokens > 0 else 0
@@ -175,35 +170,33 @@ cdef inline int64_t form_of(const StepTable *t, const StepSums *s) noexcept nogi
         start = f.start_prefill + f.token * s.tokens
         if s.decodes > 0 and f.one_kernel:
             return start + f.token * s.decodes + mixed_form(t, s, work, path, memory)
-        start += over(work, path)
+        start += larger(work, path)
     if s.decodes > 0:
         parts = larger(f.cores // larger(s.decodes * f.kv_heads, 1), 1)
-        alone = over(larger(f.decode_item * s.decodes + f.decode_tile * s.tiles, memory),
-                     f.decode_once + f.decode_step * s.longest // parts)
+        alone = larger(larger(f.decode_item * s.decodes + f.decode_tile * s.tiles, memory),
+                       f.decode_once + f.decode_step * s.longest // parts)
         start += f.start_decode + alone
     return start
 
 
-cdef inline int64_t scale_of(const StepTable *t, int64_t cell) noexcept nogil:
-    """Scale of a cell, -1 without a sample."""
+cdef inline int64_t place_of(const StepTable *t, int64_t cell) noexcept nogil:
+    """Where the sample of a cell is, -1 without one."""
     cdef int64_t place = <int64_t> ((<uint64_t> cell * <uint64_t> 0x9E3779B97F4A7C15ULL) >> (64 - t.bits))
     while t.keys[place] != 0:
         if t.keys[place] == cell + 1:
-            return t.scales[place]
+            return place
         place = (place + 1) & ((1 << t.bits) - 1)
     return -1
 
 
 cdef inline int64_t time_of(const StepTable *t, const StepSums *s, int64_t *cell, bint guess) noexcept nogil:
     """Time of a step of one kernel, ps; where its cell has no sample -1, or with `guess` the closed form alone."""
-    cdef int64_t scale
+    cdef int64_t place, time = (form_of(t, s) + (1 << FINE) - 1) >> FINE
     cell[0] = cell_of(t, s)
-    scale = scale_of(t, cell[0])
-    if scale < 0:
-        if not guess:
-            return -1
-        scale = 1 << SCALE
-    return (scale * form_of(t, s) + (1 << SCALE) - 1) >> SCALE
+    place = place_of(t, cell[0])
+    if place < 0:
+        return time if guess else -1
+    return larger(time + t.offsets[place], 1)
 
 
 cdef inline int64_t step_time(const StepTable *t, const StepSums *s, int64_t *cells, bint guess=False) noexcept nogil:

@@ -17,27 +17,27 @@ cdef class Steps:
     Parameters
     ----------
     axes : seven int64 arrays
-    keys, scales : int64[1 << bits]
+    keys, offsets : int64[1 << bits]
     constants, parts : int64 arrays
         Of its StepForm.
     """
 
-    def __init__(self, axes, const int64_t[::1] keys, const int64_t[::1] scales, const int64_t[::1] constants,
+    def __init__(self, axes, const int64_t[::1] keys, const int64_t[::1] offsets, const int64_t[::1] constants,
                  const int64_t[::1] parts):
         cdef const int64_t[::1] axis
         cdef Py_ssize_t i
-        if len(axes) != AXES or constants.shape[0] * sizeof(int64_t) != sizeof(StepForm) or len(keys) != len(scales):
-            raise ValueError("seven axes, constants of the closed form, keys and scales of one length are needed")
+        if len(axes) != AXES or constants.shape[0] * sizeof(int64_t) != sizeof(StepForm) or len(keys) != len(offsets):
+            raise ValueError("seven axes, constants of the closed form, keys and offsets of one length are needed")
         held = [np.ascontiguousarray(a, np.int64) for a in axes]
         for i in range(AXES):
             axis = held[i]
             self.table.axis[i] = &axis[0]
             self.table.size[i] = axis.shape[0]
         memcpy(&self.table.form, &constants[0], sizeof(StepForm))
-        self.table.keys, self.table.scales, self.table.parts = &keys[0], &scales[0], &parts[0]
+        self.table.keys, self.table.offsets, self.table.parts = &keys[0], &offsets[0], &parts[0]
         self.table.bits = int(len(keys)).bit_length() - 1
         self.table.most_rounds = parts.shape[0] // 129 - 1
-        self.held = (held, keys, scales, parts)
+        self.held = (held, keys, offsets, parts)
 
     def ask(self, const int64_t[:, ::1] sums):
         """Times of steps, ps, -1 where a cell has no sample: int64[n] from sums int64[n, 10] in the order of StepSums."""

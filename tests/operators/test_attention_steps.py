@@ -131,7 +131,7 @@ def test_the_core_composes_as_numpy_does(software: str) -> None:
     steps += [Step(step.chunks) for step in steps[:20]] + [Step((), step.contexts) for step in steps[:20]]
     sums = sums_of(steps)
     expected = of.ask(sums)
-    core = Steps(of.axes, of.keys, of.scales, of.form.constants(), of.form.parts)
+    core = Steps(of.axes, of.keys, of.offsets, of.form.constants(), of.form.parts)
     assert core.ask(np.ascontiguousarray(np.stack(sums, axis=1))).tolist() == expected.tolist()
 
 
@@ -151,7 +151,7 @@ def test_invented_steps_are_composed_as_they_are_simulated_whole(chip: str, soft
 
 
 # chip, query heads and KV heads of a device -> 95th percentile of the composition of real steps; medians are 2 %.
-REAL = {("h100-sxm", 64, 8): 0.06, ("h100-sxm", 8, 1): 0.12, ("a100-sxm", 64, 8): 0.06, ("a100-sxm", 8, 1): 0.08}
+REAL = {("h100-sxm", 64, 8): 0.06, ("h100-sxm", 8, 1): 0.07, ("a100-sxm", 64, 8): 0.05, ("a100-sxm", 8, 1): 0.08}
 
 
 @pytest.mark.shared

@@ -8,7 +8,7 @@ from hwsim._core import serve_types as types
 from hwsim._core.serve import ServeRun
 from hwsim.operators.mapper.gpu.step_form import StepForm
 from hwsim.operators.mapper.gpu.step_grid import StepGrid
-from hwsim.operators.mapper.gpu.step_surface import CAPACITY, StepSurface, slot_of
+from hwsim.operators.mapper.gpu.step_surface import CAPACITY, NONE, StepSurface, slot_of
 from hwsim.reference import serve as reference
 
 
@@ -31,14 +31,14 @@ class MadeUp(StepSurface):
             2 ** np.arange(4, 12),
         )
         self.grid = StepGrid(axes, self.form)
-        self.keys, self.scales = np.zeros(CAPACITY, np.int64), np.zeros(CAPACITY, np.int64)
+        self.keys, self.offsets = np.zeros(CAPACITY, np.int64), np.zeros(CAPACITY, np.int64)
 
     def fill(self, cells: np.ndarray) -> None:
-        for cell in np.unique(cells[self.find(cells) < 0]).tolist():
+        for cell in np.unique(cells[self.find(cells) == NONE]).tolist():
             place = slot_of(cell)
             while self.keys[place]:
                 place = (place + 1) % CAPACITY
-            self.keys[place], self.scales[place] = cell + 1, 1000 + cell % 997
+            self.keys[place], self.offsets[place] = cell + 1, cell % 997 - 300
 
 
 def costs(case: Case, one_kernel: bool) -> types.Costs:

@@ -30,8 +30,6 @@ def test_surfaces_agree_with_direct_simulation(trace, shared, tmp_path, monkeypa
 @pytest.mark.shared
 @pytest.mark.parametrize("trace", TRACES)
 def test_attention_charged_for_real_steps_agrees_with_simulating_each_whole(trace, shared, tmp_path, monkeypatch):
-    """Goal: 2 % median and 5 % p95. The p95 of Azure's mixed steps is missed (7.9 %): a kernel of 28 us ends a tile of
-    1.55 us earlier or later, and the sums the core knows of a step do not tell which; the limit is what is reached."""
     monkeypatch.setenv("HWSIM_CACHE", str(tmp_path))
     deployment = hwsim.compile("h100-sxm-x8", "llama-3.1-70b", "tp=8")
     rng = np.random.default_rng(0)
@@ -41,7 +39,7 @@ def test_attention_charged_for_real_steps_agrees_with_simulating_each_whole(trac
         picks = rng.choice(np.flatnonzero(of_kind), 500, replace=False)
         error = np.abs(surfaces.compare_steps(deployment, done, steps, chunks, picks))
         print(f"\n{trace}: median {np.median(error):.2%}, p95 {np.quantile(error, 0.95):.2%}, max {error.max():.2%}")
-        assert np.median(error) <= 0.02 and np.quantile(error, 0.95) <= 0.1
+        assert np.median(error) <= 0.02 and np.quantile(error, 0.95) <= 0.05
 
 
 @pytest.mark.shared

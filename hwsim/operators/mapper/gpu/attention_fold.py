@@ -25,23 +25,25 @@ class Groups:
     Attributes
     ----------
     mult : slots of the group; 0 if a case needs fewer groups
-    items, tiles : of one slot (the largest of the group, rounded up); items 0 where the class is absent
-    share : tiles of all slots of the group together
+    items, tiles : of one slot (the mean of the group, rounded up); items 0 where the class is absent
+    number, share : items and tiles of all slots of the group together
     """
 
     mult: np.ndarray
     items: np.ndarray
     tiles: np.ndarray
+    number: np.ndarray
     share: np.ndarray
 
     def joined(self) -> Groups:
         """All classes as one."""
-        parts = (part.sum(axis=2, keepdims=True) for part in (self.items, self.tiles, self.share))
+        parts = (part.sum(axis=2, keepdims=True) for part in (self.items, self.tiles, self.number, self.share))
         return Groups(self.mult, *parts)
 
     def reversed(self) -> Groups:
         """The classes in the opposite order."""
-        return Groups(self.mult, self.items[:, :, ::-1], self.tiles[:, :, ::-1], self.share[:, :, ::-1])
+        parts = (part[:, :, ::-1] for part in (self.items, self.tiles, self.number, self.share))
+        return Groups(self.mult, *parts)
 
 
 def fold(
@@ -70,7 +72,7 @@ def fold(
     group = [np.diff(np.take_along_axis(part, cuts[:, :, None], axis=1), axis=1) for part in sums]
     each = np.maximum(mult, 1)[:, :, None]
     number, depth = ceil_div(group[0], each), ceil_div(group[1], each)
-    return Groups(mult, number, np.maximum(depth, number), group[1])
+    return Groups(mult, number, np.maximum(depth, number), group[0], group[1])
 
 
 def _cumulate(part: np.ndarray) -> np.ndarray:

@@ -147,10 +147,11 @@ def _put_group(put: Put, name: str, items: Items, groups: Groups, g: int, p: int
     put(f"items{name}", count)
     put(f"tiles{name}", each)
     put(f"tiles{name}", depth - (count - 1) * each, 1)
-    put(f"prologue{name}", np.where(here, items.prologue, 0))
-    put(f"epilogue{name}", np.where(here, items.epilogue, 0))
+    # A slot stands for the mean of its group: where it has an item more than that, each of its items takes less.
+    for end, cycles in (("prologue", items.prologue), ("epilogue", items.epilogue)):
+        put(f"{end}{name}", np.where(here, ceil_div(cycles * groups.number[:, g, p], mult * count), 0))
     put(f"flop{name}", ceil_div(items.flop * share, mult * depth))
-    put(f"rest{name}", np.where(here, items.rest, 0))
+    put(f"rest{name}", np.where(here, ceil_div(items.rest * share, mult * depth), 0))
     part = [np.where(here, _share(total, share, everything, depth), 0) for total in (items.hbm, items.l2)]
     put(f"hbm{name}", part[0])
     put(f"l2.{name}", part[1])

@@ -185,7 +185,7 @@ def by_coldness(device: Device, heads: Heads, lengths: Lengths, groups: Groups,
     again = (decode.hbm - once) * GRAIN // np.maximum((group - 1) * once, 1)  # re-reads, of those that could be
     share = np.minimum(share + (GRAIN - share) * np.minimum(again, GRAIN) // GRAIN, GRAIN)[:, None]
     parts = []
-    for part in (groups.items, groups.tiles, groups.share):
+    for part in (groups.items, groups.tiles, groups.number, groups.share):
         cold = ceil_div(part[:, :, 1] * share, GRAIN)
         parts.append(np.stack([cold, part.sum(axis=2) - cold], axis=2))
     bytes_cold = decode.l2 * share[:, 0] // GRAIN

@@ -1,7 +1,7 @@
 """A closed form of the attention of a step in integers: how a simulated sample varies within its cell.
 
-Work of the chunks and of the decodes on the slots, bytes from HBM, the longest item, and what starting takes. It
-carries samples of `step_surface.StepSurface` over a few percent; it is no time by itself.
+The launch, and the longest of: work of chunks and decodes on the slots, bytes from HBM, the longest item. It carries
+samples of `step_surface.StepSurface` over a few percent; what it leaves out is the same for both.
 """
 
 from __future__ import annotations
@@ -21,15 +21,14 @@ from hwsim.operators.operator import DTYPES
 from hwsim.operators.step import StepShape
 from hwsim.units import ceil_div, ceil_fraction
 
-NANO = 1024  # work is counted in 1/1024 ns
+FINE = 10  # work is counted in 1/1024 ps
 MOST_WAVES = 4  # of query tiles that are told apart
-START = 5  # latencies of the memory: sequences, queries, keys and values one after the other, and results at the end
 CAPS = np.arange(129)  # blocks of the longest sequence; no rule allows more parts than 128
 
 
 @dataclass(frozen=True)
 class StepForm:
-    """Constants of the closed form, in 1/1024 ns of the whole device, and counts.
+    """Constants of the closed form, in 1/1024 ps of the whole device, and counts.
 
     Attributes
     ----------
@@ -81,7 +80,7 @@ class StepForm:
         cut = tiling(device, heads, of.dtype)
         library, items, rows = device.library, int(cut.items[0]), int(cut.rows[0])
         tile_bytes = int(heads.cache(np.array([TILE], np.int64))[0])
-        scale = NANO * 10**9 / device.clock  # floats here round equally everywhere: products and one floor
+        scale = (10**12 << FINE) / device.clock  # floats here round equally everywhere: products and one floor
         work = _chunk_work(device, cut) | _decode_work(device, of.kv_heads) | _start(device, of, tile_bytes)
         work["tile_bytes"] = tile_bytes / float(rate(device.hbm))
         return StepForm(
@@ -124,7 +123,7 @@ class StepForm:
         return index
 
     def ask(self, sums: StepSums[Ints]) -> Ints:
-        """The closed form of steps, int64[n] in 1/1024 ns."""
+        """The closed form of steps, int64[n] in ps, rounded up."""
         chunk, pairs = sums.tokens > 0, 2 * sums.behind + sums.squares
         work = self.chunk_token * sums.tokens + self.chunk_pair * pairs
         path = np.where(chunk, self.chunk_item + self.chunk_key * sums.reach, 0)
@@ -132,13 +131,15 @@ class StepForm:
         mixed = chunk & (sums.decodes > 0) & self.one_kernel
         alone = self._decodes(sums, memory)
         start = np.where(chunk, self.start_prefill, 0) + np.where(chunk | mixed, self.token * sums.tokens, 0)
-        apart = start + _longer(work, path) + np.where(sums.decodes > 0, self.start_decode + alone, 0)
-        return np.where(mixed, start + self.token * sums.decodes + self._mixed(sums, work, path, memory), apart)
+        apart = start + np.maximum(work, path) + np.where(sums.decodes > 0, self.start_decode + alone, 0)
+        total = np.where(mixed, start + self.token * sums.decodes + self._mixed(sums, work, path, memory), apart)
+        return ceil_div(total, 1 << FINE)
 
     def _decodes(self, sums: StepSums[Ints], memory: Ints) -> Ints:
         parts = np.maximum(self.cores // np.maximum(sums.decodes * self.kv_heads, 1), 1)
         path = self.decode_once + self.decode_step * sums.longest // parts
-        return _longer(np.maximum(self.decode_item * sums.decodes + self.decode_tile * sums.tiles, memory), path)
+        work = self.decode_item * sums.decodes + self.decode_tile * sums.tiles
+        return np.maximum(np.maximum(work, memory), path)
 
     def _mixed(self, sums: StepSums[Ints], work: Ints, path: Ints, memory: Ints) -> Ints:
         decodes = self.mixed_item * sums.decodes + self.mixed_tile * sums.tiles
@@ -146,22 +147,23 @@ class StepForm:
         each = np.maximum(ceil_div(11 * blocks * self.items, 10 * self.cores), 1)
         parts = np.minimum(self.allowed(sums.widest, deepest(sums)), ceil_div(sums.longest, each))
         longest = self.mixed_once + self.mixed_step * ceil_div(sums.longest, np.maximum(parts, 1))
-        if self.heads_first:  # the first query head of a KV head waits for HBM, the others find its keys in the L2
-            total = work + np.maximum(decodes // self.group, memory) + decodes - decodes // self.group
-        else:
-            total = work + np.maximum(decodes, memory)
-        return _longer(total, np.maximum(path, longest))
+        longest = np.maximum(path, longest)
+        if not self.heads_first:
+            return np.maximum(work + np.maximum(decodes, memory), longest)
+        # The first query head of a KV head waits for HBM, the others find its keys in the L2; heads follow each other,
+        # so that the longest item of one is partly hidden behind the work of the next.
+        total = work + np.maximum(decodes // self.group, memory) + decodes - decodes // self.group
+        return np.maximum(total, longest) + np.minimum(total, longest) // 4
 
 
 def _start(device: Device, of: StepShape, tile_bytes: int) -> dict[str, float]:
-    """Cycles until the first item works and after the last, and of the kernel that appends a new token."""
+    """Cycles until the first item works, and of the kernel that appends a new token."""
     prefill, decode = device.library.prefill, device.library.decode
     moved = 4 * of.kv_heads * of.head_dim + tile_bytes // TILE
     moved += 4 * of.heads * of.head_dim if prefill.rotary else 0
-    ends = START * device.hbm_latency
     return {
-        "start_prefill": device.cycles(prefill.launch) + ends,
-        "start_decode": device.cycles(decode.launch) + ends,
+        "start_prefill": device.cycles(prefill.launch),
+        "start_decode": device.cycles(decode.launch),
         "token": moved / float(rate(prefill.append * device.cores)),
     }
 
@@ -210,8 +212,3 @@ def _parts(device: Device, items: int, rounds: int) -> Ints:
 def deepest(sums: StepSums[Ints]) -> Ints:
     """Blocks of the longest sequence of a step, decoding or not."""
     return np.maximum(sums.longest, ceil_div(sums.reach, TILE))
-
-
-def _longer(a: Ints, b: Ints) -> Ints:
-    """The larger, and a quarter of the smaller: they hide each other but for their ends."""
-    return np.maximum(a, b) + np.minimum(a, b) // 4

@@ -1,10 +1,10 @@
 """The attention time of any step, composed from samples of steps of a standard shape.
 
 A step is known to the serving core by a few sums: of its chunks and of the contexts it decodes. `StepSurface` keeps the
-simulated time of one standard step per cell of a fixed grid over these sums; another step of the cell takes that time,
-scaled by what a closed form says of the two. The closed form (`StepForm`) only carries a sample over the width of a
-cell: every time comes from the engine, and depends on the question and the grid only. All arithmetic is in integers,
-the same lines as in the core.
+simulated time of one standard step per cell of a fixed grid over these sums; another step of the cell takes so much
+longer or shorter as a closed form says of the two. The closed form (`StepForm`) only carries a sample over the width
+of a cell: every time comes from the engine, and depends on the question and the grid only. All arithmetic is in
+integers, the same lines as in the core.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from hwsim.units import ceil_div
 
 CAPACITY_BITS = 18  # of the hash table: a replay of 20,000 requests meets some thousand cells
 CAPACITY = 1 << CAPACITY_BITS
-SAMPLE = len(COLUMNS) + 1  # columns of a sample, and its scale
-SCALE = 16  # bits of a scale behind the point
+SAMPLE = len(COLUMNS) + 1  # columns of a sample, and its offset
+NONE = np.iinfo(np.int64).min  # offset of a cell without a sample
 BATCH = 512  # cells simulated at once: more would cost memory and save no time
 
 
@@ -48,9 +48,9 @@ class StepSurface:
     ----------
     grid : StepGrid
     form : StepForm
-    keys, scales : int64[CAPACITY]
+    keys, offsets : int64[CAPACITY]
         Hash table of the cells simulated so far: key cell + 1 at place `slot_of(cell)` or the next free one, 0 = empty;
-        scale = time in ps over the closed form, in 1/65536. The arrays stay the same for the surface's life: the core
+        offset = time beyond that of the closed form, ps. The arrays stay the same for the surface's life: the core
         reads them.
     rows : dict of int to int64[len(COLUMNS)]
         The whole sample of each cell simulated so far: time, energy, bytes and bounds of its standard step.
@@ -62,13 +62,13 @@ class StepSurface:
     grid: StepGrid = field(init=False)
     form: StepForm = field(init=False)
     keys: Ints = field(init=False)
-    scales: Ints = field(init=False)
+    offsets: Ints = field(init=False)
     rows: dict[int, Ints] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.form = StepForm.of(self.machine, self.shape)
         self.grid = StepGrid.of(self.shape, self.form)
-        self.keys, self.scales = np.zeros(CAPACITY, np.int64), np.zeros(CAPACITY, np.int64)
+        self.keys, self.offsets = np.zeros(CAPACITY, np.int64), np.zeros(CAPACITY, np.int64)
         if self.memo is not None:
             known, rows = self.memo.rows()
             self._keep(known[:, 0], rows)
@@ -92,24 +92,24 @@ class StepSurface:
     def fill(self, cells: Ints) -> None:
         """Simulate the cells that have no sample yet, in one batch."""
         wanted = np.unique(cells)
-        wanted = wanted[self.find(wanted) < 0]
+        wanted = wanted[self.find(wanted) == NONE]
         if not len(wanted):
             return
         self._keep(wanted, self._rows(wanted))
 
     def _keep(self, cells: Ints, rows: Ints) -> None:
-        """Put samples and their scales where `find` and the core look for them."""
+        """Put samples and their offsets where `find` and the core look for them."""
         for cell, row in zip(cells.tolist(), rows, strict=True):
             if cell in self.rows:
                 continue
             place = slot_of(cell)
             while self.keys[place]:
                 place = (place + 1) % CAPACITY
-            self.keys[place], self.scales[place] = cell + 1, row[-1]
+            self.keys[place], self.offsets[place] = cell + 1, row[-1]
             self.rows[cell] = row[:-1]
 
     def _rows(self, cells: Ints) -> Ints:
-        """Samples of cells and their scales, from the memo or simulated: int64[n, SAMPLE]."""
+        """Samples of cells and their offsets, from the memo or simulated: int64[n, SAMPLE]."""
         rows = np.zeros((len(cells), SAMPLE), np.int64)
         found = np.zeros(len(cells), bool)
         if self.memo is not None:
@@ -127,22 +127,21 @@ class StepSurface:
     def _simulate(self, cells: Ints) -> Ints:
         steps = [self.grid.step(int(cell)) for cell in cells]
         result = self.simulate(steps)
-        scales = ceil_div(result.time_ps << SCALE, self.form.ask(sums_of(steps)))
-        return np.column_stack([sample_rows(result), scales])
+        return np.column_stack([sample_rows(result), result.time_ps - self.form.ask(sums_of(steps))])
 
     def find(self, cells: Ints) -> Ints:
-        """Scales of cells, -1 where they have no sample."""
-        found = np.full(len(cells), -1, np.int64)
+        """Offsets of cells, NONE where they have no sample."""
+        found = np.full(len(cells), NONE, np.int64)
         for index, cell in enumerate(cells.tolist()):
             place = slot_of(cell)
             while self.keys[place] and self.keys[place] != cell + 1:
                 place = (place + 1) % CAPACITY
             if self.keys[place]:
-                found[index] = self.scales[place]
+                found[index] = self.offsets[place]
         return found
 
     def ask(self, sums: StepSums[Ints]) -> Ints:
-        """Time of steps, ps: the cell's sample scaled by the closed form, rounded up.
+        """Time of steps, ps: the cell's sample, moved by what the closed form says of the two.
 
         Raises
         ------
@@ -152,10 +151,10 @@ class StepSurface:
         if ((sums.tokens == 0) & (sums.decodes == 0)).any():
             raise bad("step", "neither chunks nor decodes", "at least one of them")
         if self.form.one_kernel:
-            return self._scaled(sums)
+            return self._moved(sums)
         time = np.zeros_like(sums.tokens)
         for part, index in self._parts(sums):
-            time[index] += self._scaled(part)
+            time[index] += self._moved(part)
         return time
 
     def time(self, sums: StepSums[int]) -> int:
@@ -175,10 +174,10 @@ class StepSurface:
         some = [np.flatnonzero(column > 0) for column in (sums.tokens, sums.decodes)]
         return [(part_of(take(sums, index), chunks), index) for chunks, index in zip((True, False), some, strict=True)]
 
-    def _scaled(self, sums: StepSums[Ints]) -> Ints:
+    def _moved(self, sums: StepSums[Ints]) -> Ints:
         cells = self.grid.cells(sums)
         self.fill(cells)
-        return -(-self.find(cells) * self.form.ask(sums) >> SCALE)
+        return np.maximum(self.form.ask(sums) + self.find(cells), 1)
 
 
 def slot_of(cell: int) -> int:
