@@ -190,10 +190,10 @@ def _memory(case: Case, text: str) -> str:
 
 
 def _device(case: Case, text: str) -> str:
-    points = list(curve(load(case.name, sets=[text]), [parse_mix("2:1")], lines=200, streams=4))
+    points = list(curve(load(case.name, sets=[text]), [parse_mix("2:1")], lines=1000, streams=4))
     assert points
     for point in points:
-        assert all(not isinstance(v, int | float) or (v == v and v >= 0) for v in point), point
+        assert all(not isinstance(v, int | float) or (v == v and v >= 0) for v in vars(point).values()), point
     return ""
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from hwsim.describe.block import Block, Description, Reference
 from hwsim.describe.link import Link
 from hwsim.describe.memory import Memory
-from hwsim.describe.quantity import Bytes, BytesPerSecond, Count, Seconds
+from hwsim.describe.quantity import Bytes, BytesPerSecond, Seconds, Width
 
 
 class Controller(Block):
@@ -25,24 +25,24 @@ class Media(Block):
     """The memory of a device."""
 
     memory: Annotated[Memory, Reference("memory")]
-    channels: Count = Field(description="channels of the memory that work on their own")
+    channels: Width = Field(description="channels of the memory that work on their own")
     stripe: Bytes = Field(description="consecutive bytes of one channel")
-    queues: Count | None = Field(None, description="entries of its read and of its write buffer, if not the memory's")
+    queues: Width | None = Field(None, description="entries of its read and of its write buffer, if not the memory's")
 
 
 class Host(Block):
     """What one host asks of it."""
 
-    reads: Count = Field(description="most reads outstanding")
-    writes: Count = Field(description="most writes outstanding")
+    reads: Width = Field(description="most reads outstanding")
+    writes: Width = Field(description="most writes outstanding")
 
 
 class Switch(Block):
     """A switch between hosts and devices."""
 
     link: Annotated[Link, Reference("link")]
-    hosts: Count = Field(description="hosts, each with a link of its own to the switch")
-    devices: Count = Field(description="devices behind it; lines go round them by the stripe")
+    hosts: Width = Field(description="hosts, each with a link of its own to the switch")
+    devices: Width = Field(description="devices behind it; lines go round them by the stripe")
     latency: Seconds = Field(description="from port to port, beside the links")
 
 

@@ -63,6 +63,9 @@ def subject(of: Device | Memory) -> Subject:
     return Subject(tables.access, tables.capacity, 1, lambda asked: run_channel(of, asked, limits))
 
 
+LINES, STREAMS, SEEDS = (1000, 10**7), (1, 1 << 16), (0, (1 << 64) - 1)  # least and most
+
+
 def curve(
     of: Device | Memory,
     mixes: Sequence[tuple[int, int]] = MIXES,
@@ -88,9 +91,19 @@ def curve(
         See `Streams`.
     seed : int
         Of the places and of the arrival times.
+
+    Raises
+    ------
+    InputError
+        A mix of nothing, a number out of its range.
     """
-    if lines < 1000:
-        raise bad("--lines", lines, "at least 1000")
+    for option, value, (least, most) in (
+        ("--lines", lines, LINES),
+        ("--streams", streams, STREAMS),
+        ("--seed", seed, SEEDS),
+    ):
+        if not least <= value <= most:
+            raise bad(option, value, f"{least} to {most}")
     found = subject(of)
     for reads, writes in mixes:
         if reads < 0 or writes < 0 or reads + writes == 0:

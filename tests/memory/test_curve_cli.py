@@ -56,7 +56,7 @@ def test_an_override_changes_the_curve(tmp_path):
         (("h100-sxm", "--curve"), "expected a device or a memory"),
         (("cxl2-x8-expander", "--curve", "--mix", "2"), "--mix: got '2', expected READS:WRITES"),
         (("cxl2-x8-expander", "--curve", "--mix", "0:0"), "--mix: got '0:0'"),
-        (("cxl2-x8-expander", "--curve", "--lines", "10"), "--lines: got 10, expected at least 1000"),
+        (("cxl2-x8-expander", "--curve", "--lines", "10"), "--lines: got 10, expected 1000 to 10000000"),
         (("cxl2-x8-expander", "--curve", "--queues", "8"), "no --queues with --curve"),
         (("cxl2-x8-expander", "--curve", "-o", "/nowhere/out.csv"), "a file in a folder that exists"),
         (("gddr6-18000", "--set", "commands=null", "--curve"), "a memory without `commands`"),
@@ -68,3 +68,18 @@ def test_what_makes_no_sense_is_refused(options, words):
     with pytest.raises(InputError) as caught:
         CliRunner().invoke(command, list(options), catch_exceptions=False)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "text"),
+    [
+        ("--lines", "10", "--lines: got 10, expected 1000 to 10000000"),
+        ("--lines", "1000000000000000", "--lines: got 1000000000000000, expected"),
+        ("--streams", "0", "--streams: got 0, expected 1 to 65536"),
+        ("--seed", "-1", "--seed: got -1, expected 0 to"),
+    ],
+)
+def test_a_number_out_of_range_is_named(option, value, text):
+    result = CliRunner().invoke(command, ["hbm3-6400", "--curve", option, value])
+    assert isinstance(result.exception, InputError)
+    assert text in str(result.exception)
