@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
 import hwsim
@@ -9,7 +10,10 @@ from hwsim.describe import load
 from hwsim.errors import InputError
 from hwsim.serving.deployment import Deployment
 from hwsim.serving.layers import Span, share
+from hwsim.serving.record import summary_totals
+from hwsim.serving.run import Run, run
 from hwsim.serving.spread import budget_bytes
+from hwsim.workload.table import RequestTable
 
 MACHINES = [
     ("groq-576", "llama-2-70b"),
@@ -72,6 +76,66 @@ def test_tokens_go_from_layer_to_layer_by_one_hop_and_a_chip_s_part_of_the_resid
     send = next(use for use in placement.tokens if use.kind == "send")
     assert [span.crossing for span in placement.decode.spans] == ["send"] * 80 + [""]
     assert send.scale == share(2 * 8192, placement.tp)
+
+
+# replays
+
+
+@pytest.fixture(scope="module")
+def deployment() -> Deployment:
+    return compiled("groq-576", "llama-2-70b")
+
+
+def replayed(deployment: Deployment, count: int, prompt: int, output: int) -> tuple[Run, np.ndarray]:
+    """So many requests at once; the run and its steps."""
+    sizes = (np.full(count, size, np.int64) for size in (prompt, output))
+    steps: list[np.ndarray] = []
+    table = RequestTable.of(np.zeros(count, np.int64), *sizes, name="equal")
+    done = run(deployment, table, sink=lambda rows, chunks: steps.append(rows.copy()))
+    return done, np.concatenate(steps)
+
+
+def test_step_times_have_no_variance(deployment: Deployment) -> None:
+    """Steps that do the same work take the same time to the picosecond, in one run and in the next, alone or not."""
+    _, alone = replayed(deployment, 1, 1000, 400)
+    _, again = replayed(deployment, 1, 1000, 400)
+    _, among = replayed(deployment, 5, 1000, 400)
+    assert (alone == again).all()
+    steps = np.concatenate([rows[rows["n_prefill"] == 0] for rows in (alone, again, among)])
+    single = steps[steps["n_decode"] == 1]
+    assert len(single) > 800
+    for tiles in np.unique(single["sum_tiles"]):
+        assert np.var(single["busy_ps"][single["sum_tiles"] == tiles]) == 0
+
+
+def test_streams_fewer_than_stages_decode_as_fast_as_one(deployment: Deployment) -> None:
+    def tpot(count: int) -> float:
+        done, _ = replayed(deployment, count, 100, 200)
+        return float(np.mean(done.requests["finish_ps"] - done.requests["first_token_ps"])) / 199
+
+    assert tpot(1) <= tpot(40) < 1.04 * tpot(1)  # the others' prompts pass too
+
+
+def test_chunks_of_a_prompt_follow_each_other_through_the_stages(deployment: Deployment) -> None:
+    """The first token is out when the last chunk is: it entered after the others' times on the slowest stage."""
+    done, steps = replayed(deployment, 1, 2048, 1)
+    waited = int(done.requests["first_token_ps"][0] - done.requests["queued_ps"][0])
+    assert len(steps) == 16
+    last, slowest = int(steps["busy_ps"][-1]), steps["busy_ps"] // 81
+    assert last + slowest[:-1].sum() <= waited < 1.1 * (last + 15 * last / 80)
+    assert waited < 0.3 * steps["busy_ps"].sum()
+
+
+def test_one_stream_pays_for_the_whole_machine_and_many_share_it(deployment: Deployment) -> None:
+    def joules(count: int) -> float:
+        done, _ = replayed(deployment, count, 64, 200)
+        parts = summary_totals(done)["energy_pj"]
+        assert parts["static"] > 0.9 * sum(parts.values()) or count > 1
+        return sum(parts.values()) / 1e12 / (200 * count)
+
+    one, many = joules(1), joules(80)
+    assert 360 < one < 580
+    assert many < one / 20
 
 
 REFUSED = [
