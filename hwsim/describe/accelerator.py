@@ -94,9 +94,9 @@ class ScaleUp(Block):
 
     link: Annotated[Link, Reference("link")]
     count: Width = Field(description="links of ONE device")
-    topology: Literal["switch", "mesh", "pcie", "torus", "dragonfly"] = Field(
+    topology: Literal["switch", "mesh", "pcie", "torus", "ring", "dragonfly"] = Field(
         description="switch: any pair at full rate; mesh: each pair links of its own, an equal share of `count`; "
-        "pcie: through the host's root; torus: neighbours alone; "
+        "pcie: through the host's root; torus: neighbours alone; ring: two neighbours alone; "
         "dragonfly: each chip of a node with each, and nodes with one another"
     )
     devices: Parts = Field(description="devices of the largest system")

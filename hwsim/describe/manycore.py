@@ -111,3 +111,4 @@ class Kernels(software.Kernels):
     workspace: Ratio = Field(
         description="share of a tile's SRAM for the operands of one operator, where a model lies beside them"
     )
+    head: Literal["wide", "weights"] = Field(description="type of the output head: 16 bits, or that of the weights")

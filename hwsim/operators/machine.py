@@ -180,6 +180,11 @@ class Machine:
         """Type of 16 bits that activations, keys and values have."""
         return "bf16" if "bf16" in self.tensor else "fp16"
 
+    @property
+    def turn(self) -> int:
+        """Cycles that a step of a collective takes beside its link: none where copies need no code of their own."""
+        return 0
+
     def multiplied(self, dtype: str) -> str:
         """The type that operands stored as `dtype` are multiplied in."""
         return dtype

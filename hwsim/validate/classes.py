@@ -3,7 +3,8 @@
 Two files of points: `class_points.csv` (papers and repositories, by software stack) and `llm_points.csv` (by system). A
 function for each stack or system says how its rows become cases (`CLASS_POINTS`, `LLM_POINTS`); rows that nobody claims
 are not compared. A case is `scored`; or `fit`, where a number of its stack was fitted to it and to nothing else in the
-files; or a `bound`, which simulation must not pass; or an end of a `band`, where what was run is not published.
+files; or a `bound`, which simulation must not pass; or the `least` that it must reach; or an end of a `band`, where it is
+not published what was run.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from hwsim.errors import bad
 from hwsim.operators.machine import Machine
 from hwsim.operators.simulate import simulate
 from hwsim.serving.deployment import compile
-from hwsim.serving.layers import Use
+from hwsim.serving.layers import Span, Use
 from hwsim.serving.plan import Phase
 from hwsim.units import ps_ceil
 
 Row = Mapping[str, str]
-Role = Literal["scored", "fit", "bound", "band"]
+Role = Literal["scored", "fit", "bound", "least", "band"]
 PS = 10**12
 
 
@@ -76,27 +77,36 @@ class Stream:
 
     def step_ps(self) -> int:
         """Picoseconds of one step through all stages: operators and what the software adds."""
-        kv = "fp16" if self.precision == "fp16" else None
+        return sum(self.stages_ps())
+
+    def stages_ps(self) -> list[int]:
+        """The same of every stage, in order; what the software adds to a step is the first one's."""
+        kv = {"fp16": "fp16", "int4": "fp8"}.get(self.precision)
         deployment = compile(self.system, self.model, self.plan, self.software, precision=self.precision, kv_dtype=kv)
         placement, overheads = deployment.placement, deployment.software.overheads
         phase = placement.decode if self.new == 1 else placement.prefill
-        total = sum(_time(phase, use, self.new) for use in placement.tokens)
-        total += sum(_time(phase, use, 1) for use in placement.sequences)
         shape = placement.attention
         dims = {"batch": 1, "q_len": self.new, "kv_len": self.context, "kv_dtype": shape.kv_dtype}
         dims |= {"heads": shape.heads, "kv_heads": shape.kv_heads, "head_dim": shape.head_dim}
         kind = "attention_decode" if self.new == 1 else "attention_prefill"
-        total += shape.count * operator_ps(phase.machine, kind, dims, shape.dtype)
-        return total + ps_ceil(overheads.step_gap + overheads.seq_gap + shape.count * overheads.layer_gap)
+        counts = [(use, self.new) for use in placement.tokens] + [(use, 1) for use in placement.sequences]
+        times = dict.fromkeys(phase.kinds, 0)
+        for span in phase.kinds:
+            times[span] = sum(_time(phase, use, count, span) for use, count in counts)
+            if span.layers:
+                layer = operator_ps(phase.machine, kind, dims, shape.dtype) + ps_ceil(overheads.layer_gap)
+                times[span] += span.layers * layer
+        first, *others = (times[span] for span in phase.spans)
+        return [first + ps_ceil(overheads.step_gap + overheads.seq_gap), *others]
 
     def rate(self) -> float:
         """Tokens a second."""
         return self.new * PS / self.step_ps()
 
 
-def _time(phase: Phase, use: Use, count: int) -> int:
-    """Picoseconds of an operator of a step with `count` tokens or sequences, all stages."""
-    times = sum(use.times(span) for span in phase.spans)
+def _time(phase: Phase, use: Use, count: int, span: Span) -> int:
+    """Picoseconds of an operator of a step with `count` tokens or sequences in a stage."""
+    times = use.times(span)
     if not times:
         return 0
     return times * operator_ps(phase.machine, use.kind, use.dims | {use.varies: count * use.scale}, use.dtype)
@@ -160,8 +170,48 @@ def _groq(row: Row) -> Iterator[Case]:
         yield Case(stream.software, f"{stream.model} on {other}", metric, value, on.rate, "band")
 
 
+def _poptransformer(row: Row) -> Iterator[Case]:
+    """PopTransformer on IPUs: the context is the mean over the generated tokens; its plan is told in words."""
+    told = re.search(r"mean context about (\d+)", row["notes"])
+    context = int(told[1]) if told else (int(row["input_len"]) + int(row["output_len"])) // 2
+    shared = re.search(r"tensor parallel over (\d+)", row["notes"])
+    system, plan = f"{row['system']}-x{row['devices']}", f"tp={shared[1]}" if shared else ""
+    stream = Stream(system, row["model"], row["stack"], row["precision"], plan, context)
+    label = " ".join((row["model"], "on", system, plan)).strip()
+    yield Case(row["stack"], label, row["metric"], float(row["value"]), lambda: stream.step_ps() / 1e9)
+
+
+def _northpole(row: Row) -> Iterator[Case]:
+    """NorthPole cards in a pipeline: a token of one user a stage, as many users as keep all stages busy, or fewer."""
+    stream = Stream(f"{row['system']}-x{row['devices']}", row["model"], row["stack"], row["precision"], context=1024)
+
+    def rate() -> float:
+        times = stream.stages_ps()
+        return min(PS / max(times), int(row["batch"]) * PS / sum(times))
+
+    yield Case(row["stack"], f"{row['model']} on {stream.system}", row["metric"], float(row["value"]), rate, "least")
+
+
+def _mtia(row: Row) -> Iterator[Case]:
+    """A product on MTIA as a share of the published peak, which the paper says it exceeds."""
+    m, n, k = (int(size) for size in row["model"].split()[1].split("x"))
+    machine = Machine.of(row["system"], row["stack"])
+    peak = machine.chip.units.tensor.per_cycle[row["precision"]] * machine.cores * machine.clock
+
+    def share() -> float:
+        time_ps = operator_ps(machine, "gemm", {"m": m, "n": n, "k": k}, row["precision"])
+        return float(2 * m * n * k * PS / (peak * time_ps))
+
+    yield Case(row["stack"], row["model"], row["metric"], float(row["value"]), share, "least")
+
+
 # Stack of class_points.csv, system of llm_points.csv -> its rows as cases. A new stack is a line here.
-CLASS_POINTS: Mapping[str, Callable[[Row], Iterator[Case]]] = {"waferllm": _waferllm}
+CLASS_POINTS: Mapping[str, Callable[[Row], Iterator[Case]]] = {
+    "waferllm": _waferllm,
+    "poptransformer-2023": _poptransformer,
+    "northpole-2024": _northpole,
+    "mtia": _mtia,
+}
 LLM_POINTS: Mapping[str, Callable[[Row], Iterator[Case]]] = {"WSE-3 (CS-3)": _cerebras, "Groq LPU v1": _groq}
 
 

@@ -267,6 +267,15 @@ def test_a_thousand_operators_take_less_than_two_seconds_cold() -> None:
     assert time.process_time() - start < 2
 
 
+def test_a_step_of_a_ring_is_a_superstep_over_the_links() -> None:
+    machine = Machine.of("ipu-gc200", "poptransformer-2023")
+    time_ps = simulate(machine, "all_reduce", {"devices": 8, "bytes": 8 * 1800}, "fp16").time_ps[0]
+    link = machine.chip.links.scale_up
+    chunk = 1800 / (float(link.link.rate * link.count) * 0.5 / machine.clock)
+    hand = 14 * (machine.sync + machine.code + machine.cycles(link.link.latency) + chunk)
+    assert time_ps * machine.clock / 1e12 == pytest.approx(hand, abs=14)
+
+
 # what is published of operators
 
 

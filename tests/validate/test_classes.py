@@ -85,6 +85,37 @@ def test_more_chips_are_faster_and_ideal_software_is_never_slower() -> None:
     assert more < few and ideal < few
 
 
+@pytest.mark.shared
+def test_ipus_at_batch_one_and_published_points_that_simulation_must_reach(found: list[Answer]) -> None:
+    ipus = errors(found, "poptransformer-2023", "")
+    assert len(ipus) == 2 and ipus.max() < 0.05
+    least = [answer for answer in found if answer.case.role == "least"]
+    assert {answer.case.stack for answer in least} == {"mtia", "northpole-2024"}
+    assert all(answer.simulated >= answer.case.published for answer in least)
+
+
+@pytest.mark.parametrize("plan", ["", "tp=8"])
+def test_a_token_takes_as_much_longer_on_a_gc200_as_its_clock_is_slower_than_a_c600_s(plan: str) -> None:
+    """A factor of 1.13 at every batch (graphcore/PopTransformer, benchmark.md)."""
+    slow, fast = (
+        Stream(f"{chip}-x8", "gpt2-xl", "poptransformer-2023", "fp16", plan, 132).step_ps()
+        for chip in ("ipu-gc200", "ipu-c600")
+    )
+    assert slow / fast == pytest.approx(1.13, rel=0.02)
+
+
+def test_a_stage_of_northpole_lies_between_what_its_sram_takes_and_what_was_measured() -> None:
+    """109 MB of weights at 12.8 TB/s; 28,356 tokens a second through equal stages (Appuswamy et al., HPEC 2024)."""
+    stages = Stream("northpole-x16", "granite-3b", "northpole-2024", "int4", context=1024).stages_ps()
+    assert len(stages) == 16
+    assert all(8.5e6 < stage < 35.3e6 for stage in stages[1:-1])
+
+
+def test_a_token_of_llama_2_7b_takes_mtia_at_least_as_long_as_its_weights() -> None:
+    """13.48 GB at 204.8 GB/s; that 60 ms are missed is published (Coburn et al., ISCA 2025)."""
+    assert 65.8e9 < Stream("mtia-v2", "llama-2-7b", "mtia", "fp16").step_ps() < 75e9
+
+
 def test_a_table_tells_errors_roles_and_the_median_of_what_is_scored() -> None:
     of = [Case("a", f"point {n}", "us", 10, lambda n=n: 10 + n, role) for n, role in ((1, "scored"), (5, "fit"))]
     lines = classes.table(classes.answers(of)).splitlines()

@@ -175,10 +175,11 @@ class _Resolver:
         self.published = scale_up.link.rate * scale_up.count
         self.law: ServiceLaw = link_law(scale_up.link, scale_up.count)
         self.latency = self.law.latency_cycles(machine.clock)
+        self.step = self.latency + machine.turn
 
     def algorithms(self) -> dict[str, list[Algorithm]]:
         found = {kind: [self.ring(kind, name, part) for name, part in self.fabric.ring.items()] for kind in RINGS}
-        if self.machine.chip.links.scale_up.topology != "torus":  # they send straight to every other
+        if self.machine.chip.links.scale_up.topology not in ("torus", "ring"):  # they send straight to every other
             found["all_reduce"] += [self.kernel(part) for part in self.fabric.kernels]
         found["all_to_all"] = [self.exchange(name, part) for name, part in self.fabric.exchange.items()]
         # Between two ranks the exchange is a send and a receive; only the sender's part moves and nothing is copied.
@@ -192,7 +193,7 @@ class _Resolver:
         cycles = self.machine.cycles
         return Algorithm(
             name=f"ring {name}", shape=f"{kind} ring", launch=cycles(self.fabric.launch), peer=0,
-            start=cycles(part.start), step=max(cycles(part.step), self.latency), included=0,
+            start=cycles(part.start), step=max(cycles(part.step), self.step), included=0,
             rate=self.rate(part.rate), copy_=part.copy_, wire=part.wire,
         )  # fmt: skip
 
@@ -200,7 +201,7 @@ class _Resolver:
         cycles = self.machine.cycles
         return Algorithm(
             name=f"exchange {name}", shape="exchange", launch=cycles(self.fabric.launch), peer=0,
-            start=cycles(part.start), step=self.latency, included=self.latency,
+            start=cycles(part.start), step=self.step, included=self.latency,
             rate=self.rate(part.rate), copy_=part.copy_, wire=part.wire,
         )  # fmt: skip
 
@@ -208,7 +209,7 @@ class _Resolver:
         cycles = self.machine.cycles
         return Algorithm(
             name=part.algorithm, shape=part.algorithm, launch=cycles(part.launch), peer=cycles(part.peer), start=0,
-            step=self.latency, included=self.latency, rate=self.rate(part.rate), devices=part.devices,
+            step=self.step, included=self.latency, rate=self.rate(part.rate), devices=part.devices,
             below={int(count): int(size) for count, size in part.below.items()},
         )  # fmt: skip
 

@@ -67,6 +67,11 @@ class Machine(machine.Machine):
         return ceil(self.kernels.superstep)
 
     @property
+    def turn(self) -> int:
+        """A step of a collective is a superstep whose exchange goes over the links."""
+        return self.sync + self.code
+
+    @property
     def workspace(self) -> int:
         """Bytes of a tile for the operands of one operator."""
         return self.sram if self.streamed else int(self.sram * self.kernels.workspace)

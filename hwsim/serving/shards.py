@@ -1,0 +1,201 @@
+"""Layers dealt out over chips that run one after the other: how class manycore spreads a model over a system.
+
+Chips whose own SRAM holds the model take whole layers, as many each as divide evenly, earlier chips one less. The head
+and the embedding have chips of their own, at least as many as their weights fill and all that the layers leave over;
+they share the head's columns. One stream goes through all of them in turn; a group of tp chips may stand for each chip
+(PopTransformer: `layer_per_ipu`, its tensor-parallel models; NorthPole's cards). Where one group holds all there is no
+other stage. Without a word in the plan the layers go over all chips of the system.
+
+Chips that stream weights from memory behind them are spread as GPUs are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from hwsim.errors import InputError, bad
+from hwsim.operators.operator import SIXTEENTH_BYTES
+from hwsim.serving import spread
+from hwsim.serving.layers import (
+    ACTIVATION_BYTES,
+    AttentionShape,
+    Span,
+    Use,
+    attention_shape,
+    crossing,
+    sequence_uses,
+    share,
+    token_uses,
+    weight_bytes,
+)
+from hwsim.serving.plan import Phase, Placement, Question
+from hwsim.serving.spread import budget_bytes
+from hwsim.units import ceil_div
+
+LOGIT = 4  # bytes
+
+
+@dataclass(frozen=True)
+class Deal:
+    """Layers over groups of chips.
+
+    Attributes
+    ----------
+    tp : int
+        Chips of a group.
+    layers : tuple of int
+        Of the groups that have some.
+    heads : int
+        Groups that share the head; 0 where the only group has all.
+    """
+
+    tp: int
+    layers: tuple[int, ...]
+    heads: int
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """Stages in order: embedding, layers, head."""
+        if not self.heads:
+            return (Span(self.layers[0]),)
+        layers = (Span(count, False, False, "send") for count in self.layers)
+        return (Span(0, True, False, "send"), *layers, Span(0, False, True))
+
+    @property
+    def chips_of_head(self) -> int:
+        """Chips that share its columns."""
+        return self.tp * max(self.heads, 1)
+
+
+def place(question: Question) -> Placement:
+    """Placement of a model over chips; see `hwsim.serving.plan.place`."""
+    if question.system.accelerator.home == "hbm":
+        return spread.place(question)
+    tp, groups, replicas = _degrees(question)
+    deal = deal_out(question, tp, groups)
+    if deal is None or kv_blocks(question, deal) < 2:  # one block is the null block
+        raise _does_not_fit(question, tp, groups)
+    model, precision, wide = question.model, question.precision, question.machine.wide
+    phase, blocks = Phase(question.machine, deal.spans), kv_blocks(question, deal)
+    carries = (crossing(model, precision, wide),) if deal.heads else ()
+    return Placement(
+        tp=tp,
+        devices=tp * groups,
+        replicas=replicas,
+        attention=_attention(question, tp),
+        decode=phase,
+        prefill=phase,
+        tokens=(*token_uses(model, tp, precision, wide), *carries),
+        sequences=tuple(_head_uses(question, deal)),
+        weight_bytes=max(_layer_bytes(question, deal), _head_bytes(question, deal)),
+        kv_bytes=blocks * _block_bytes(question, deal),
+        kv_blocks=blocks,
+    )
+
+
+def _degrees(question: Question) -> tuple[int, int, int]:
+    """Chips of a group, groups of a replica, replicas."""
+    plan, system, model = question.plan, question.system, question.model
+    for name in ("prefill_region", "decode_region"):
+        if getattr(plan, name) is not None:
+            raise bad("--plan", name, "no region", f"{system.accelerator.id} is no wafer: leave it out")
+    if plan.ep != 1:
+        raise bad("--plan", f"ep={plan.ep}", "ep=1", f"{model.id} has no experts")
+    if plan.tp > model.heads:
+        raise bad("--plan", f"tp={plan.tp}", f"at most {model.heads}, the query heads", "leave more to pp")
+    groups = plan.pp if plan.pp > 1 else max(system.count // (plan.tp * (plan.dp or 1)), 1)
+    replicas = plan.dp or max(system.count // (plan.tp * groups), 1)
+    if plan.tp * groups * replicas != system.count:
+        got = f"tp={plan.tp},pp={groups},dp={replicas}"
+        want = f"tp x pp x dp = {system.count}, the devices of {system.id}"
+        raise bad("--plan", got, want, "devices may not be left over")
+    return plan.tp, groups, replicas
+
+
+def deal_out(question: Question, tp: int, groups: int) -> Deal | None:
+    """Layers over so many groups; None where the head leaves none to them."""
+    layers = question.model.layers
+    if groups == 1:
+        return Deal(tp, (layers,), 0)
+    least = ceil_div(_head_bytes(question, Deal(tp, (), 1)), budget_bytes(question.system, question.software.scheduler))
+    taken = min(layers, groups - least)
+    if taken < 1:
+        return None
+    short = taken - layers % taken if layers % taken else 0
+    counts = (layers // taken + (at >= short) for at in range(taken)) if short else (layers // taken,) * taken
+    return Deal(tp, tuple(counts), groups - taken)
+
+
+def kv_blocks(question: Question, deal: Deal) -> int:
+    """Blocks that the fullest chip has room for; below 0 where even the weights have none."""
+    room = budget_bytes(question.system, question.software.scheduler)
+    if deal.heads and _head_bytes(question, deal) > room:
+        return -1
+    held = _layer_bytes(question, deal) + _activation_bytes(question, deal)
+    held += 0 if deal.heads else _head_bytes(question, deal)
+    return (room - held) // _block_bytes(question, deal)
+
+
+def _attention(question: Question, tp: int) -> AttentionShape:
+    return attention_shape(question.model, tp, question.precision, question.kv_dtype, question.machine.wide)
+
+
+def _layer_bytes(question: Question, deal: Deal) -> int:
+    """Weights of layers on the fullest chip."""
+    span = Span(max(deal.layers), False, False)
+    return weight_bytes(question.model, deal.tp, question.precision, span)
+
+
+def _head_bytes(question: Question, deal: Deal) -> int:
+    """Head, embedding, final norm and logits on one of the chips that share them."""
+    model, chips = question.model, deal.chips_of_head
+    matrix = model.vocab * model.hidden * SIXTEENTH_BYTES[_head_dtype(question)] // 16
+    rows = (0 if model.tied else model.vocab) + model.learned_positions
+    logits = question.software.scheduler.max_num_seqs * model.vocab * LOGIT
+    return share(matrix + rows * model.hidden * ACTIVATION_BYTES + logits, chips) + model.hidden * ACTIVATION_BYTES
+
+
+def _activation_bytes(question: Question, deal: Deal) -> int:
+    """The residual and the widest product of a full step."""
+    model, heads = question.model, _attention(question, deal.tp)
+    widest = max(share(model.ffn, deal.tp), (heads.heads + 2 * heads.kv_heads) * model.head_dim)
+    return question.software.scheduler.token_budget * (model.hidden + widest) * ACTIVATION_BYTES
+
+
+def _block_bytes(question: Question, deal: Deal) -> int:
+    """Of a KV block on the fullest chip."""
+    per_token = replace(_attention(question, deal.tp), count=max(deal.layers)).kv_bytes_per_token
+    return per_token * question.software.scheduler.block_tokens
+
+
+def _head_dtype(question: Question) -> str:
+    """Type of the head's weights: that of the others where the software says so, else 16 bits."""
+    if question.machine.kernels.head == "weights" or question.precision == "fp16":
+        return question.precision
+    return question.machine.wide
+
+
+def _head_uses(question: Question, deal: Deal) -> Iterator[Use]:
+    for use in sequence_uses(question.model, deal.chips_of_head, question.precision, question.machine.wide):
+        yield replace(use, dtype=_head_dtype(question)) if use.name == "head" else use
+
+
+def _does_not_fit(question: Question, tp: int, groups: int) -> InputError:
+    system, model, chip = question.system, question.model, question.system.accelerator
+    budget, most = budget_bytes(system, question.software.scheduler), chip.links.scale_up.devices // tp
+    cures = [f"{chip.id}-x{tp * more}" for more in range(groups + 1, most + 1) if _fits(question, tp, more)][:1]
+    others = (p for p in ("int8", "fp8", "int4") if p != question.precision and p in question.machine.tensor)
+    cures += [p for p in others if _fits(replace(question, precision=p), tp, groups)][:1]
+    if chip.tiers.hbm is not None:
+        cures.append("--set system.accelerator.weights=hbm, which streams them")
+    cure = "it would fit with " + " or ".join(cures) if cures else "use more devices or a smaller model"
+    need = weight_bytes(model, 1, question.precision)
+    got = f"{need / 1e9:.2f} GB of {question.precision} weights on {tp * groups} chips"
+    words = f"below {tp * groups * budget / 1e9:.2f} GB, whole layers a chip, beside activations and one KV block"
+    return bad(f"{system.id} {model.id}", got, words, cure)
+
+
+def _fits(question: Question, tp: int, groups: int) -> bool:
+    deal = deal_out(question, tp, groups)
+    return deal is not None and kv_blocks(question, deal) >= 2
