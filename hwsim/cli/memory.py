@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hwsim.errors import bad
+
+if TYPE_CHECKING:
+    from hwsim.describe.device import Device
+    from hwsim.describe.memory import Memory
 
 
 @click.command()
@@ -23,6 +27,7 @@ from hwsim.errors import bad
 @click.option("--row-policy", metavar="POLICY", help="open, closed or timeout.")
 @click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="Override a value of MEMORY.")
 @click.option("--curve", is_flag=True, help="Instead of REQUESTS: bandwidth and latency by load and mix.")
+@click.option("--law", "is_law", is_flag=True, help="Instead of REQUESTS: the service law of each access pattern.")
 @click.option("--plot", type=click.Path(path_type=Path), help="With --curve: draw it (.png, .svg, .pdf).")
 @click.option(
     "--mix", "mixes", multiple=True, metavar="R:W", help="With --curve: reads to writes.  [default: six mixes]"
@@ -33,18 +38,23 @@ from hwsim.errors import bad
 def command(memory: str, requests: Path | None, **options: Any) -> None:
     """Run REQUESTS, lines "0xADDRESS READ|WRITE earliest_tick", through one channel of MEMORY.
 
-    With --curve, MEMORY may be a device behind a link too, e.g. cxl2-x8-expander.
+    With --curve and --law, MEMORY may be a device behind a link too, e.g. cxl2-x8-expander.
     """
     of_curve = {name: options.pop(name) for name in ("plot", "mixes", "lines", "streams", "seed")}
-    is_curve = options.pop("curve")
+    is_curve, is_law = options.pop("curve"), options.pop("is_law")
     controller = {name: options.pop(name) for name in ("scheduler", "mapping", "queues", "refresh", "row_policy")}
     if is_curve:
         _refuse("--curve", {"REQUESTS": requests, "--summary": options["summary"], **_flags(controller)})
         draw(memory, options["output"], options["sets"], **of_curve)
         return
+    if is_law:
+        other = {"REQUESTS": requests, "--summary": options["summary"], "--output": options["output"]}
+        _refuse("--law", other | _flags(of_curve))
+        tell_law(memory, options["sets"], controller)
+        return
     _refuse("a run of requests", _flags(of_curve))
     if requests is None:
-        raise bad("hwsim memory", "neither REQUESTS nor --curve", "one of them", "name a file of requests")
+        raise bad("hwsim memory", "neither REQUESTS nor --curve nor --law", "one of them", "name a file of requests")
     run(memory, requests, **options, **controller)
 
 
@@ -65,15 +75,16 @@ def run(
     """Requests of a file through one channel."""
     from hwsim import files
     from hwsim.memory import request_file
-    from hwsim.memory.channel import answers, new_channel, tables_of
-    from hwsim.memory.channel_tables import Options
+    from hwsim.memory.channel import answers, memory_of, new_channel
+    from hwsim.memory.channel_tables import Options, channel_tables
     from hwsim.memory.summary import Summary
 
     if output is None and not summary:
         raise bad("hwsim memory", "neither -o nor --summary", "one of them", "add -o OUT.csv")
     if output is not None and output.exists() and requests.exists() and output.samefile(requests):
         raise bad("-o", str(output), "another file than the requests", "the answers would replace them")
-    tables = tables_of(memory, Options(**controller), sets)
+    described = memory_of(memory, sets)
+    tables = channel_tables(described, Options(**controller))
     channel, totals = new_channel(tables), Summary()
     done = answers(channel, request_file.read(requests, tables))
     with contextlib.ExitStack() as stack:
@@ -81,22 +92,19 @@ def run(
             done = request_file.write(done, stack.enter_context(files.written(output)))
         for piece in done:
             totals.add(piece)
-    click.echo(totals.text(tables, channel) if summary else f"{totals.reads + totals.writes} requests")
+    click.echo(
+        totals.text(tables, channel, described.energy) if summary else f"{totals.reads + totals.writes} requests"
+    )
 
 
 def draw(
     memory: str, output: Path | None, sets: tuple[str, ...], plot: Path | None, mixes: tuple[str, ...], **given: Any
 ) -> None:
     """Curves of a device or of a channel: a CSV file, a picture, or a table."""
-    from hwsim.describe import load
-    from hwsim.describe.device import Device
-    from hwsim.describe.memory import Memory
     from hwsim.files import check_target
     from hwsim.memory.curve import MIXES, curve, heading, parse_mix, text, write
 
-    found = load(memory, sets=sets)
-    if not isinstance(found, Device | Memory):
-        raise bad("hwsim memory --curve", f"{memory}, a {found.kind}", "a device or a memory", "`hwsim list device`")
+    found = device_or_memory(memory, sets, "--curve")
     if output is not None:
         check_target(output)
     if plot is not None:
@@ -111,3 +119,27 @@ def draw(
 
         save(family(points, heading(found)), plot)
     click.echo(text(points) if output is None and plot is None else f"{len(points)} points")
+
+
+def device_or_memory(name: str, sets: tuple[str, ...], what: str) -> Device | Memory:
+    """The description of that name."""
+    from hwsim.describe import load
+    from hwsim.describe.device import Device
+    from hwsim.describe.memory import Memory
+
+    found = load(name, sets=sets)
+    if not isinstance(found, Device | Memory):
+        raise bad(f"hwsim memory {what}", f"{name}, a {found.kind}", "a device or a memory", "`hwsim list device`")
+    return found
+
+
+def tell_law(memory: str, sets: tuple[str, ...], controller: dict[str, Any]) -> None:
+    """Service laws of a device or of a channel, by access pattern."""
+    from hwsim.describe.device import Device
+    from hwsim.memory.channel_tables import Options
+    from hwsim.memory.law_text import text
+
+    found = device_or_memory(memory, sets, "--law")
+    if isinstance(found, Device):
+        _refuse("--law of a device", _flags(controller))
+    click.echo(text(found, Options(**controller)))

@@ -22,6 +22,7 @@ _ROW_COMMANDS = (rows.ACT, rows.PRE, rows.PREA, rows.REF, rows.REFPB)
 _COLUMN_COMMANDS = (rows.RD, rows.WR, rows.RDA, rows.WRA)
 _REFRESH = {"none": rows.NO_REFRESH, "all-bank": rows.ALL_BANK, "per-bank": rows.PER_BANK}
 _POLICY = {"open": rows.OPEN_ROWS, "closed": rows.CLOSED_ROWS, "timeout": rows.TIMEOUT_ROWS}
+_REFPB = rows.WAITING[rows.REFPB]
 _SCHEDULERS = ("frfcfs", "frfcfs-rowhit")
 
 
@@ -222,7 +223,20 @@ class _Builder:
             raise bad(f"{self.at}: refresh", f"a refresh of {recovery} every {interval} ticks", "twice as many")
         if mode == "per-bank":
             interval = max(1, interval // unit_banks)
+            self.check_banks_interval(interval)
         row["interval"], row["phase"] = interval, interval + self.options.phase
+
+    def check_banks_interval(self, interval: int) -> None:
+        """Refreshes of single banks go one after the other over all pseudo-channels: they must not fall behind."""
+        found = self.rules().tolist()
+        apart, close = (
+            max((ticks for _, before, waiting, ticks, *_ in found if (before, waiting) == (after, _REFPB)), default=0)
+            for after in (rows.REFPB, rows.PRE)
+        )
+        least = self.commands.organisation.pseudo_channels * (apart + close)
+        if interval < least:
+            got = f"a bank's refresh every {interval} ticks"
+            raise bad(f"{self.at}: refresh", got, f"at least {least}: a row is closed and a bank refreshed in each")
 
     def set_queues(self, row: NDArray[np.void]) -> None:
         queues = self.commands.controller.queues

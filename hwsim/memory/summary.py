@@ -116,9 +116,11 @@ class Summary:
             return fullest
         return "waits between commands: bank conflicts and turns between reads and writes"
 
-    def text(self, tables: ChannelTables, channel: Channel) -> str:
-        """The screen."""
-        return "\n".join(f"{name:16} {value}" for name, value in self._lines(tables, channel))
+    def text(self, tables: ChannelTables, channel: Channel, byte_joules: Fraction) -> str:
+        """The screen; `byte_joules` is what the memory's description says a byte takes."""
+        taken = (self.reads + self.writes) * tables.access * byte_joules
+        lines = [*self._lines(tables, channel), ("energy", f"{float(taken) * 1e6:.3f} uJ of the bytes moved")]
+        return "\n".join(f"{name:16} {value}" for name, value in lines)
 
     def _lines(self, tables: ChannelTables, channel: Channel) -> Iterator[tuple[str, str]]:
         counts, n = channel.counts, self.reads + self.writes

@@ -60,8 +60,11 @@ def test_an_override_changes_the_curve(tmp_path):
         (("cxl2-x8-expander", "--curve", "--queues", "8"), "no --queues with --curve"),
         (("cxl2-x8-expander", "--curve", "-o", "/nowhere/out.csv"), "a file in a folder that exists"),
         (("gddr6-18000", "--set", "commands=null", "--curve"), "a memory without `commands`"),
-        (("hbm3-6400",), "neither REQUESTS nor --curve"),
+        (("hbm3-6400",), "neither REQUESTS nor --curve nor --law"),
         (("hbm3-6400", "requests.txt", "--mix", "1:0"), "no --mixes with a run of requests"),
+        (("h100-sxm", "--law"), "expected a device or a memory"),
+        (("hbm3-6400", "--law", "--mix", "1:0"), "no --mixes with --law"),
+        (("cxl2-x8-expander", "--law", "--queues", "8"), "no --queues with --law of a device"),
     ],
 )
 def test_what_makes_no_sense_is_refused(options, words):
@@ -83,3 +86,11 @@ def test_a_number_out_of_range_is_named(option, value, text):
     result = CliRunner().invoke(command, ["hbm3-6400", "--curve", option, value])
     assert isinstance(result.exception, InputError)
     assert text in str(result.exception)
+
+
+@pytest.mark.parametrize(("name", "least", "most"), [("hbm3-6400", 25, 60), ("cxl2-x8-expander", 240, 260)])
+def test_laws_are_a_line_a_pattern(name, least, most):
+    head, *lines = run(name, "--law").splitlines()
+    assert [line.split()[0] for line in lines] == ["sequential", "paged", "write", "mixed", "random"]
+    end = head.index("idle ns") + len("idle ns")
+    assert all(least < float(line[:end].split()[-1]) < most for line in lines if not line.lstrip().startswith("write"))

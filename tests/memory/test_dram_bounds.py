@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import hwsim
+from hwsim.errors import InputError
 from hwsim.memory.channel import Piece, new_channel, tables_of
 from hwsim.memory.channel_tables import Options
 
@@ -84,3 +85,9 @@ def test_a_write_in_the_buffer_answers_reads_of_its_address_and_takes_in_writes_
     ticks = hwsim.memory.run("hbm3-6400", address, [0, 0, 0, 1, 0, 1], [0] * 6)
     assert ticks.arrive.tolist() == [0, 1, 2, 3, 4, 5]
     assert ticks.depart.tolist()[4:] == [5, 6]
+
+
+def test_refreshes_of_banks_that_would_fall_behind_are_refused():
+    for change in ("REFI=400 ns", "RREFD=50 ns"):
+        with pytest.raises(InputError, match="a bank's refresh every"):
+            tables_of("hbm3-6400", Options(refresh="per-bank"), (f"commands.timings.{change}",))
