@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from hwsim.analyse.of_run import measure as measure
     from hwsim.analyse.of_run import plot as plot
     from hwsim.analyse.of_run import summary as summary
+    from hwsim.analyse.point import point as point
     from hwsim.describe.loader import load as load
     from hwsim.operators.mapper.systolic.folds import systolic_cycles as systolic_cycles
     from hwsim.serving.deployment import compile as compile
@@ -22,6 +23,7 @@ _LAZY: dict[str, str] = {
     "load": "hwsim.describe.loader",
     "compile": "hwsim.serving.deployment",
     "replay": "hwsim.serving.replay",
+    "point": "hwsim.analyse.point",
     "measure": "hwsim.analyse.of_run",
     "summary": "hwsim.analyse.of_run",
     "plot": "hwsim.analyse.of_run",

@@ -1,14 +1,16 @@
-"""Files that hwsim writes: under their final name whole or not at all."""
+"""Files that hwsim writes: under their final name whole or not at all; tables of rows in CSV."""
 
 from __future__ import annotations
 
+import csv
+import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from hwsim.errors import bad
+from hwsim.errors import Fault, InputError, bad
 
 
 def check_target(path: str | Path, option: str = "-o") -> Path:
@@ -48,3 +50,60 @@ def written(path: Path) -> Iterator[IO[bytes]]:
         raise bad("-o", f"{path}: {(error.strerror or str(error)).lower()}", "a file that can be written") from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def read_csv(path: Path, needed: Sequence[str], example: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Header and lines (number, cells) of a table; empty lines are left out.
+
+    Parameters
+    ----------
+    needed : sequence of str
+        Columns that must be there.
+    example : str
+        A header, for the one who wrote none.
+
+    Raises
+    ------
+    InputError
+        No readable table, no rows, a column missing or twice.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True)
+            lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+    except OSError as error:
+        raise bad(str(path), (error.strerror or str(error)).lower(), "a readable CSV file") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise bad(str(path), str(error), "a readable CSV file in UTF-8") from None
+    if not lines:
+        raise bad(f"{path}:1", "an empty file", f"a header line such as {example}")
+    header, where = [name.strip() for name in lines[0][1]], f"{path}:{lines[0][0]}"
+    names = " and ".join(", ".join(needed).rsplit(", ", 1))
+    faults = [Fault(where, f"no column {name!r}", f"a header with {names}") for name in needed if name not in header]
+    twice = sorted({name for name in header if header.count(name) > 1})
+    faults += [Fault(where, f"the column {name!r} twice", "each column once") for name in twice]
+    if faults:
+        raise InputError(faults)
+    if len(lines) == 1:
+        raise bad(f"{path}:{lines[0][0] + 1}", "no rows", "a case a line below the header")
+    return header, lines[1:]
+
+
+def write_csv(
+    path: Path,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    names: Sequence[str],
+    answers: Mapping[int, Sequence[str]],
+) -> None:
+    """Write rows in their order with the columns `names` of their answers, whole or not at all."""
+    header = [*header, *(name for name in names if name not in header)]
+    place = {name: header.index(name) for name in names}
+    with written(path) as binary, io.TextIOWrapper(binary, encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        for row, cells in enumerate(rows):
+            line = [*cells, *[""] * (len(header) - len(cells))]
+            for name, text in zip(names, answers[row]):
+                line[place[name]] = text
+            writer.writerow(line)

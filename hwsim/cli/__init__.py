@@ -21,6 +21,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "rerun": ("rerun", "Repeat a recorded run and compare every number"),
     "fetch": ("fetch", "Download a public request trace"),
     "op": ("op", "Time, bound and energy of the operators of a CSV file"),
+    "point": ("point", "Latency, throughput and energy of the serving points of a CSV file"),
     "validate": ("validate", "Compare simulated with measured times"),
     "sweep": ("sweep", "Run all points of a study, on a laptop or a cluster"),
     "merge": ("merge", "Join the shards of a study into its result"),

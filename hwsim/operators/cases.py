@@ -6,8 +6,6 @@ its place with an empty time and the reason in `error`.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from hwsim import files
-from hwsim.errors import Fault, InputError, bad
+from hwsim.errors import Fault, InputError
 from hwsim.operators.commands import simulate_by_commands
 from hwsim.operators.kept_results import simulate_kept
 from hwsim.operators.machine import Machine
@@ -66,30 +64,8 @@ def read(path: Path) -> Cases:
     InputError
         Every fault of the file, each as file:line.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True)
-            lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
-    except OSError as error:
-        raise bad(str(path), (error.strerror or str(error)).lower(), "a readable CSV file") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise bad(str(path), str(error), "a readable CSV file in UTF-8") from None
-    if not lines:
-        raise bad(f"{path}:1", "an empty file", "a header line such as accelerator,software,op,dtype,protocol,m,n,k")
-    header = [name.strip() for name in lines[0][1]]
-    _check_header(header, f"{path}:{lines[0][0]}")
-    if len(lines) == 1:
-        raise bad(f"{path}:{lines[0][0] + 1}", "no rows", "an operator a line below the header")
-    return _Reader(path, header).read(lines[1:])
-
-
-def _check_header(header: list[str], where: str) -> None:
-    missing = [name for name in ("accelerator", "op") if name not in header]
-    twice = sorted({name for name in header if header.count(name) > 1})
-    faults = [Fault(where, f"no column {name!r}", "a header with accelerator and op") for name in missing]
-    faults += [Fault(where, f"the column {name!r} twice", "each column once") for name in twice]
-    if faults:
-        raise InputError(faults)
+    header, lines = files.read_csv(path, ("accelerator", "op"), "accelerator,software,op,dtype,protocol,m,n,k")
+    return _Reader(path, header).read(lines)
 
 
 class _Reader:
@@ -142,7 +118,7 @@ class _Reader:
         """Name of a description that exists."""
         text = self.cell(column, cells) or empty
         if (column, text) not in self.known:
-            self.known[column, text] = _unknown(column, text)
+            self.known[column, text] = unknown(column, text)
         problem = self.known[column, text]
         if problem is not None:
             self.fault(f"{column} {text!r}", f"the name of {article(column)}", problem)
@@ -172,7 +148,7 @@ class _Reader:
         self.faults.append(Fault(self.where, got, expected, cure))
 
 
-def _unknown(kind: str, name: str) -> str | None:
+def unknown(kind: str, name: str) -> str | None:
     """What to do about a name that no description of the kind has, or None when it has one."""
     from hwsim.describe import library
 
@@ -216,16 +192,7 @@ def answers_of(machine: Machine, result: OpResult) -> Iterator[list[str]]:
 
 def write(cases: Cases, answers: Mapping[int, list[str]], path: Path) -> None:
     """Write the rows in their order with their answers, whole or not at all."""
-    header = cases.header + [name for name in ANSWERS if name not in cases.header]
-    place = {name: header.index(name) for name in ANSWERS}
-    with files.written(path) as binary, io.TextIOWrapper(binary, encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        for row, cells in enumerate(cases.rows):
-            line = cells + [""] * (len(header) - len(cells))
-            for name, text in zip(ANSWERS, answers[row]):
-                line[place[name]] = text
-            writer.writerow(line)
+    files.write_csv(path, cases.header, cases.rows, ANSWERS, answers)
 
 
 def article(noun: str) -> str:

@@ -78,7 +78,7 @@ MALFORMED = {
     "accelerator,op,m,m\nh100-sxm,gemm,1,1\n": "in.csv:1: got the column 'm' twice",
     "": "in.csv:1: got an empty file",
     " \n\n": "in.csv:1: got an empty file",
-    HEAD: "in.csv:2: got no rows, expected an operator a line below the header",
+    HEAD: "in.csv:2: got no rows, expected a case a line below the header",
     HEAD + 'h100-sxm,,gemm,,,64,64,"64,\n': "expected a readable CSV file",
 }
 

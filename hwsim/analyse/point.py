@@ -1,0 +1,212 @@
+"""One closed-loop serving point: so many users at once, each with a request of the same lengths after another.
+
+The protocol of the usual serving benchmarks: all users ask at once, every completion is replaced at once, ten requests
+a user are run and none is left out, so the mean time to first token has the initial burst in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from math import ceil
+from typing import Any
+
+import numpy as np
+
+from hwsim import memo
+from hwsim.analyse.of_run import measure
+from hwsim.errors import InputError
+from hwsim.serving.deployment import Deployment, compile
+from hwsim.serving.run import run
+from hwsim.trace import BOUND_CLASSES
+from hwsim.workload.table import RequestTable
+
+ROUNDS = 10  # requests a user
+RULES = 1  # version of what is kept of a point
+PS_PER_MS = 10**9
+# Demand for KV tokens over what there is: below the first nothing waits, above the second requests do; between them a
+# few GB of memory decide.
+BORDER = 0.75, 1.3
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is asked; 0 and empty mean the default of plan or software."""
+
+    system: str
+    model: str
+    concurrency: int
+    isl: int
+    osl: int
+    software: str = "ideal"
+    precision: str = "bf16"
+    tp: int = 1
+    pp: int = 1
+    dp: int = 1
+    ep: int = 1
+    prefill_region: str = ""
+    decode_region: str = ""
+    kv_dtype: str = ""
+    max_num_seqs: int = 0
+    token_budget: int = 0
+
+    @property
+    def plan(self) -> str:
+        """As `hwsim.compile` reads it."""
+        names = ("tp", "pp", "dp", "ep", "prefill_region", "decode_region")
+        return ",".join(f"{name}={getattr(self, name)}" for name in names if getattr(self, name))
+
+    @property
+    def deployment(self) -> tuple[object, ...]:
+        """What points must have in common to share a deployment."""
+        asked = ("concurrency", "isl", "osl")
+        return tuple(getattr(self, field.name) for field in fields(self) if field.name not in asked)
+
+
+@dataclass(frozen=True)
+class Point:
+    """What a point gives.
+
+    Attributes
+    ----------
+    ttft_ms, tpot_ms : float
+        Means over all requests; tpot is None for one output token.
+    itl_p99_ms : float or None
+        99th percentile of the time between two tokens of a user.
+    tok_s, req_s : float
+        Output tokens and requests a second of the whole system.
+    tok_s_user : float or None
+        1 / tpot.
+    energy_j_token, power_w : float
+        Per output token; average of the whole system.
+    overload : str
+        "no", "borderline" or "yes" with its rule: more KV tokens asked than there are, more users than slots.
+    bound : str
+        What limited most of the time.
+    """
+
+    ttft_ms: float
+    tpot_ms: float | None
+    itl_p99_ms: float | None
+    tok_s: float
+    tok_s_user: float | None
+    req_s: float
+    energy_j_token: float
+    power_w: float
+    overload: str
+    bound: str
+
+
+def point(system: str, model: str, concurrency: int, isl: int, osl: int, **more: object) -> Point:
+    """Run one closed-loop point.
+
+    Parameters
+    ----------
+    system, model : str
+        Names of descriptions, e.g. "h100-sxm-x8", "llama-3.1-70b".
+    concurrency : int
+        Users.
+    isl, osl : int
+        Prompt and output tokens of every request.
+    **more
+        software ("ideal"), precision ("bf16"), tp, pp, dp, ep (1), prefill_region, decode_region ("660x660"), kv_dtype,
+        max_num_seqs, token_budget.
+
+    Raises
+    ------
+    InputError
+        The point cannot run.
+
+    Examples
+    --------
+    >>> import hwsim
+    >>> found = hwsim.point("h100-sxm-x8", "llama-3.1-70b", 1, 64, 8, software="vllm", tp=8)  # doctest: +SKIP
+    >>> found.bound  # doctest: +SKIP
+    'hbm'
+    """
+    answer = next(iter(points([Case(system, model, concurrency, isl, osl, **more)])))[1]  # type: ignore[arg-type]
+    if isinstance(answer, InputError):
+        raise answer
+    return answer
+
+
+def points(cases: Sequence[Case]) -> Iterator[tuple[int, Point | InputError]]:
+    """Points with their numbers, deployment by deployment; those that cannot run come with the reason."""
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for number, case in enumerate(cases):
+        groups.setdefault(case.deployment, []).append(number)
+    for numbers in groups.values():
+        try:
+            served = _Served(cases[numbers[0]])
+        except InputError as error:
+            yield from ((number, error) for number in numbers)
+            continue
+        for number in numbers:
+            try:
+                yield number, served.point(cases[number])
+            except InputError as error:
+                yield number, error
+        served.kept.flush()
+
+
+class _Served:
+    """A deployment and what is kept of its points: integers, from which a point's figures follow."""
+
+    NUMBERS = ("ttft", "tpot", "itl", "makespan", "energy_nj", "bound")
+
+    def __init__(self, case: Case) -> None:
+        limits: dict[str, Any] = {name: getattr(case, name) or None for name in ("kv_dtype", "max_num_seqs", "token_budget")}
+        self.made = compile(case.system, case.model, case.plan, case.software, precision=case.precision, **limits)
+        described = self.made.system, self.made.model, self.made.software, self.made.plan
+        key = {"point": RULES, "rounds": ROUNDS, "descriptions": [each.digest for each in described],
+               "precision": self.made.precision, "kv_dtype": self.made.kv_dtype}  # fmt: skip
+        self.kept = memo.Table(key, 3, len(self.NUMBERS))
+
+    def point(self, case: Case) -> Point:
+        """A point from what is kept, else simulated."""
+        question = np.array([[case.concurrency, case.isl, case.osl]], np.int64)
+        found, numbers = self.kept.get(question)
+        if not found[0]:
+            numbers = self._simulated(case)[None]
+            self.kept.put(question, numbers)
+        ttft, tpot, itl, makespan, energy, bound = numbers[0].tolist()
+        requests = ROUNDS * case.concurrency
+        seconds, tokens = makespan / 1e12, requests * case.osl
+        return Point(
+            ttft_ms=ttft / PS_PER_MS,
+            tpot_ms=tpot / PS_PER_MS if tpot >= 0 else None,
+            itl_p99_ms=itl / PS_PER_MS if itl >= 0 else None,
+            tok_s=tokens / seconds,
+            tok_s_user=1e12 / tpot if tpot > 0 else None,
+            req_s=requests / seconds,
+            energy_j_token=energy / 1e9 / tokens,
+            power_w=energy / 1e9 / seconds,
+            overload=overload(self.made, case),
+            bound=BOUND_CLASSES[bound],
+        )
+
+    def _simulated(self, case: Case) -> np.ndarray:
+        """The numbers of a run: picoseconds, -1 where there is none; nanojoules; the largest bound."""
+        count = ROUNDS * case.concurrency
+        rows = np.zeros(count, np.int64), np.full(count, case.isl), np.full(count, case.osl)
+        table = RequestTable.of(*rows, name=f"{case.concurrency} users", format="closed-loop")
+        metrics = measure(run(self.made, table, router="least-loaded", concurrency=case.concurrency))
+        times = (metrics.ttft.mean, metrics.tpot.mean, metrics.itl.p99)
+        bound = BOUND_CLASSES.index(max(BOUND_CLASSES, key=metrics.bound.__getitem__))
+        energy = sum(metrics.energy_pj.values()) // 1000
+        whole = [-1 if time is None else round(time) for time in times]
+        return np.array([*whole, metrics.makespan_ps, energy, bound], np.int64)
+
+
+def overload(deployment: Deployment, case: Case) -> str:
+    """Whether requests of a point wait for KV blocks or slots whatever the speed, and by which rule."""
+    placement, scheduler = deployment.placement, deployment.software.scheduler
+    users = ceil(case.concurrency / placement.replicas)
+    if users > scheduler.max_num_seqs:
+        return f"yes: {users} users, {scheduler.max_num_seqs} slots"
+    tokens = (placement.kv_blocks - 1) * scheduler.block_tokens
+    asked = users * (case.isl + case.osl)
+    if asked < BORDER[0] * tokens:
+        return "no"
+    word = "yes" if asked > BORDER[1] * tokens else "borderline"
+    return f"{word}: {asked} of {tokens} KV tokens"

@@ -1,0 +1,120 @@
+"""Files of serving points: one a row, checked whole, written back with their answers.
+
+A malformed file raises with all its faults and nothing is answered. A well-formed row that cannot run keeps its place
+with empty figures and the reason in `error`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from hwsim import files
+from hwsim.analyse.point import Case, Point, points
+from hwsim.errors import Fault, InputError
+from hwsim.operators.cases import MOST_FAULTS, article, unknown
+from hwsim.serving.deployment import DEGREES, KV_DTYPES, PRECISIONS, REGIONS
+
+NEEDED = ("system", "model", "concurrency", "isl", "osl")
+EXAMPLE = "system,software,model,precision,tp,pp,dp,ep,concurrency,isl,osl"
+ANSWERS = (*(field.name for field in fields(Point)), "error")
+NAMES = ("system", "software", "model")
+WORDS = {"precision": PRECISIONS, "kv_dtype": KV_DTYPES}
+# Columns of whole numbers: the largest each may be.
+NUMBERS = dict.fromkeys(DEGREES, 1 << 20) | dict.fromkeys(("isl", "osl", "token_budget"), 1 << 24)
+NUMBERS |= {"concurrency": 1 << 16, "max_num_seqs": 1 << 16}
+
+
+@dataclass(frozen=True)
+class PointFile:
+    """A checked file: its header, its rows as they stand, and what each asks."""
+
+    header: list[str]
+    rows: list[list[str]]
+    cases: list[Case]
+
+
+def read(path: Path) -> PointFile:
+    """Read and check a file of points.
+
+    Raises
+    ------
+    InputError
+        Every fault of the file, each as file:line.
+    """
+    header, lines = files.read_csv(path, NEEDED, EXAMPLE)
+    known: dict[tuple[str, str], str | None] = {}
+    cases, faults = [], []
+    for line, cells in lines:
+        found, wrong = _case(f"{path}:{line}", header, cells, known)
+        cases += [found] if found else []
+        faults += wrong
+    if faults:
+        more = len(faults) - MOST_FAULTS
+        raise InputError(faults[:MOST_FAULTS] + [Fault(str(path), f"{more} more faults", "none")] * (more > 0))
+    return PointFile(header, [cells for _, cells in lines], cases)
+
+
+def _case(
+    where: str, header: list[str], cells: list[str], known: dict[tuple[str, str], str | None]
+) -> tuple[Case | None, list[Fault]]:
+    """What a row asks, or its faults."""
+    if len(cells) != len(header):
+        return None, [Fault(where, f"{len(cells)} cells", f"{len(header)} as in the header")]
+    given = {name: cell.strip() for name, cell in zip(header, cells)}
+    values: dict[str, Any] = {}
+    faults: list[Fault] = []
+    for field in fields(Case):
+        text = given.get(field.name, "")
+        if text or field.name in NEEDED:
+            fault = _fault(where, field.name, text, known)
+            faults += [fault] if fault else []
+            values[field.name] = int(text) if field.name in NUMBERS and not fault else text
+    return (None if faults else Case(**values)), faults
+
+
+def _fault(where: str, name: str, text: str, known: dict[tuple[str, str], str | None]) -> Fault | None:
+    """What is wrong with a cell, or None."""
+    got = f"{name} {text!r}" if text else f"no {name}"
+    if name in NAMES:
+        if (name, text) not in known:
+            known[name, text] = unknown(name, text) if name != "system" else _unknown_system(text)
+        cure = known[name, text]
+        return None if cure is None else Fault(where, got, f"the name of {article(name)}", cure)
+    if name in NUMBERS:
+        right = text.isascii() and text.isdigit() and 1 <= int(text) <= NUMBERS[name]
+        return None if right else Fault(where, got, f"a whole number from 1 to {NUMBERS[name]}")
+    if name in REGIONS:
+        right = re.fullmatch(r"[1-9]\d{0,4}x[1-9]\d{0,4}", text) is not None
+        return None if right else Fault(where, got, "a region of cores, rows x columns", f"e.g. {name} 660x660")
+    return None if text in WORDS[name] else Fault(where, got, "one of " + ", ".join(WORDS[name]))
+
+
+def _unknown_system(name: str) -> str | None:
+    """As `unknown`; a system may be so many accelerators, `h100-sxm-x8`."""
+    from hwsim.describe.resolve import derived_from
+
+    problem = unknown("system", name)
+    return None if problem is None else unknown("accelerator", derived_from(name)[0])
+
+
+def answer(asked: PointFile) -> Iterator[tuple[int, list[str]]]:
+    """Row numbers with their ANSWERS, deployment by deployment."""
+    for number, found in points(asked.cases):
+        if isinstance(found, Point):
+            yield number, [*(_text(getattr(found, field.name)) for field in fields(Point)), ""]
+        else:
+            reason = "; ".join(str(fault) for fault in found.faults).replace("\n", " ")
+            yield number, [""] * (len(ANSWERS) - 1) + [reason]
+
+
+def _text(value: float | str | None) -> str:
+    return value if isinstance(value, str) else "" if value is None else f"{value:.9g}"
+
+
+def write(asked: PointFile, answers: dict[int, list[str]], path: Path) -> None:
+    """Write the rows in their order with their answers, whole or not at all."""
+    files.write_csv(path, asked.header, asked.rows, ANSWERS, answers)
