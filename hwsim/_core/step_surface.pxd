@@ -35,8 +35,8 @@ cdef struct StepForm:   # StepForm.constants() in its order; work in 1/1024 ps o
     int64_t token
     int64_t chunk_token
     int64_t chunk_pair
-    int64_t chunk_item
-    int64_t chunk_key
+    int64_t chunk_once
+    int64_t chunk_step
     int64_t mixed_item
     int64_t mixed_tile
     int64_t mixed_once
@@ -50,6 +50,7 @@ cdef struct StepForm:   # StepForm.constants() in its order; work in 1/1024 ps o
     int64_t kv_heads
     int64_t cores
     int64_t rows
+    int64_t keys
     int64_t items
 
 cdef struct StepTable:
@@ -164,7 +165,7 @@ cdef inline int64_t form_of(const StepTable *t, const StepSums *s) noexcept nogi
     """The closed form of a step, 1/1024 ps."""
     cdef const StepForm *f = &t.form
     cdef int64_t work = f.chunk_token * s.tokens + f.chunk_pair * (2 * s.behind + s.squares)
-    cdef int64_t path = f.chunk_item + f.chunk_key * s.reach if s.tokens > 0 else 0
+    cdef int64_t path = f.chunk_once + f.chunk_step * ceil_div(s.reach, f.keys) if s.tokens > 0 else 0
     cdef int64_t memory = f.tile_bytes * s.tiles, start = 0, parts, alone
     if s.tokens > 0:
         start = f.start_prefill + f.token * s.tokens

@@ -36,11 +36,11 @@ class StepForm:
         Chunks and decodes in one kernel; all sequences of a head first.
     start_prefill, start_decode, token : of a call, and of a new token
     chunk_token, chunk_pair : work of a new token, and of a new token x key (both counted twice)
-    chunk_item, chunk_key : longest item of a chunk: itself, and a key
+    chunk_once, chunk_step : longest item of a chunk: itself, and a tile of its keys
     mixed_item, mixed_tile, mixed_once, mixed_step : work of a decode and of a tile, its longest item and a tile of it
     decode_item, decode_tile, decode_once, decode_step : the same in the decode kernel
     tile_bytes : time of a tile's bytes
-    group, kv_heads, cores, rows, items : query heads of a KV head, ..., rows and items of a query tile
+    group, kv_heads, cores, rows, keys, items : query heads of a KV head, ..., rows, keys and items of a query tile
     parts : int64[rounds of query tiles x len(CAPS)], parts the rule allows beside a chunk of so many, by the blocks of
         the longest sequence
     """
@@ -52,8 +52,8 @@ class StepForm:
     token: int
     chunk_token: int
     chunk_pair: int
-    chunk_item: int
-    chunk_key: int
+    chunk_once: int
+    chunk_step: int
     mixed_item: int
     mixed_tile: int
     mixed_once: int
@@ -67,6 +67,7 @@ class StepForm:
     kv_heads: int
     cores: int
     rows: int
+    keys: int
     items: int
     parts: Ints
 
@@ -91,6 +92,7 @@ class StepForm:
             kv_heads=of.kv_heads,
             cores=device.cores,
             rows=rows,
+            keys=library.prefill.keys,
             items=items,
             parts=_parts(device, items, ceil_div(of.most_tokens, rows)),
         )
@@ -126,7 +128,7 @@ class StepForm:
         """The closed form of steps, int64[n] in ps, rounded up."""
         chunk, pairs = sums.tokens > 0, 2 * sums.behind + sums.squares
         work = self.chunk_token * sums.tokens + self.chunk_pair * pairs
-        path = np.where(chunk, self.chunk_item + self.chunk_key * sums.reach, 0)
+        path = np.where(chunk, self.chunk_once + self.chunk_step * ceil_div(sums.reach, self.keys), 0)
         memory = self.tile_bytes * sums.tiles
         mixed = chunk & (sums.decodes > 0) & self.one_kernel
         alone = self._decodes(sums, memory)
@@ -175,8 +177,8 @@ def _chunk_work(device: Device, cut: Tiling) -> dict[str, float]:
     return {
         "chunk_token": items * (once + tile / 2) / (rows * cores),
         "chunk_pair": items * tile / (2 * rows * keys * cores),
-        "chunk_item": once + tile / 2,
-        "chunk_key": tile / keys,
+        "chunk_once": once,
+        "chunk_step": tile,
         "mixed_item": items * once / cores,
         "mixed_tile": items * tile * TILE / keys / cores,
         "mixed_once": once,
