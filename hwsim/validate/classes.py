@@ -3,8 +3,8 @@
 Two files of points: `class_points.csv` (papers and repositories, by software stack) and `llm_points.csv` (by system). A
 function for each stack or system says how its rows become cases (`CLASS_POINTS`, `LLM_POINTS`); rows that nobody claims
 are not compared. A case is `scored`; or `fit`, where a number of its stack was fitted to it and to nothing else in the
-files; or a `bound`, which simulation must not pass; or the `least` that it must reach; or an end of a `band`, where it is
-not published what was run.
+files; or a `bound`, which simulation must not pass; or the `least` that it must reach; or an end of a `band`, where
+what was run is not published.
 """
 
 from __future__ import annotations

@@ -285,6 +285,16 @@ def test_mtia_reaches_the_published_share_of_its_peak() -> None:
     assert 0.92 <= 2 * 2048**3 / (177e12 * time_ps / 1e12) < 1
 
 
+@pytest.mark.parametrize(("chip", "dtype"), [("ipu-gc200", "fp16"), ("ipu-c600", "fp8"), ("mtia-v2", "int8"),
+                                             ("northpole", "int4"), ("wormhole", "fp8")])  # fmt: skip
+def test_no_operator_draws_more_than_the_limit_for_long_and_bytes_cost_energy(chip: str, dtype: str) -> None:
+    machine = Machine.of(chip)
+    result = simulate(machine, "gemm", {"m": [1, 2, 2048], "n": 4096, "k": [2048, 4096, 2048]}, dtype)
+    watts = (result.energy_pj + result.active_pj) / result.time_ps + float(machine.power.static)
+    assert (watts <= float(machine.power.limit) * 1.001).all()
+    assert result.energy_pj[0] < result.energy_pj[1] < result.energy_pj[2]
+
+
 # command line, refusals
 
 

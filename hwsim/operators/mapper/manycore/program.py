@@ -34,7 +34,7 @@ GROUPS = ("full", "edge")
 # What a tile spends a superstep on, and what it is charged to.
 PARTS = {"port": "l2", "local": "sram", "tensor": "tensor", "special": "vector", "vector": "vector"}
 ARITHMETIC = ("tensor", "special", "vector")  # one after the other
-MOST_AHEAD = 1 << 16  # steps; more would hide nothing more
+MOST_AHEAD = 8  # steps: enough to hide the way from memory; more would only fill the queues
 
 
 @dataclass(frozen=True)
@@ -232,15 +232,20 @@ def rank(machine: Machine, work: Work, dtype: str) -> Ints:
     whole, paces = [], []
     for amounts, stream in zip(columns, (*work.memory_of_step(), 0 * work.memory), strict=True):
         exchange, compute = _exchange(machine, work, amounts, by), _compute(work, amounts, by)
-        turn = fixed + (exchange + compute).max(axis=1)
+        turn = fixed + _slower(exchange + compute)
         read = _sixteenths(stream, by["memory"][0])
         whole.append(turn + read + 16 * machine.hbm_latency * (stream > 0))
-        beside = np.maximum(fixed + exchange.max(axis=1), compute.max(axis=1)) if machine.buffers > 1 else turn
+        beside = np.maximum(fixed + _slower(exchange), _slower(compute)) if machine.buffers > 1 else turn
         paces.append(np.maximum(np.maximum(beside, read), whole[-1] // work.ahead(machine)))
     several = work.steps > 1
     total = np.where(several, whole[0] + (work.steps - 2) * paces[0] + paces[1], whole[1])
     total += work.combines * whole[2] + _sixteenths(work.write, by["memory"][0])
     return total + 16 * (machine.launch + machine.cycles(machine.kernels.launch))
+
+
+def _slower(groups: Ints) -> Ints:
+    """The larger of both groups, int64[Q, 2] -> int64[Q]; many times faster than a reduction over two columns."""
+    return np.maximum(groups[:, 0], groups[:, 1])
 
 
 def _column(step: Mapping[str, Ints], column: int) -> dict[str, Ints]:
@@ -261,8 +266,8 @@ def _exchange(
     into = _sixteenths(amounts["port"], by["port"][0])
     if not machine.shared:
         return into
-    whole = (amounts["port"] * work.tiles).sum(axis=1, keepdims=True)
-    return np.maximum(into, _sixteenths(whole, by["shared"][0]))
+    whole = amounts["port"][:, 0] * work.tiles[:, 0] + amounts["port"][:, 1] * work.tiles[:, 1]
+    return np.maximum(into, _sixteenths(whole, by["shared"][0])[:, None])
 
 
 def _sixteenths(amount: Ints, rate: Fraction) -> Ints:
