@@ -38,6 +38,7 @@ CHIPS = {
     "tpu-v5e": "tpu-v5",
     "tpu-v6e": "tpu-v6",
     "tpu-v7": "tpu-v7",
+    "wse-2": "wse-2",
 }
 # What is tried, kind by kind: a description, and what runs with it.
 SUBJECTS = (
@@ -45,9 +46,11 @@ SUBJECTS = (
     ("accelerator", "b200-sxm"),
     ("accelerator", "rtx-pro-6000"),
     ("accelerator", "tpu-v6e"),
+    ("accelerator", "wse-2"),
     ("software", "vllm"),
     ("software", "ideal"),
     ("software", "jax"),
+    ("software", "waferllm"),
     ("model", "llama-3.1-8b"),
     ("model", "mistral-7b-v0.1"),
     ("plan", "tp=1"),
@@ -157,7 +160,7 @@ def _served(system: str, model: str = "llama-3.1-8b", plan: str = "tp=1", sets: 
 
 
 def _accelerator(case: Case, text: str) -> str:
-    software = "jax" if case.name.startswith("tpu") else "vllm"
+    software = {"tpu-v6e": "jax", "wse-2": "waferllm"}.get(case.name, "vllm")
     told = _operators(Machine.of(case.name, software, sets={"accelerator": [text]}))
     return told + _served(case.name, software=software, sets=f"system.accelerator.{text}")
 
@@ -166,6 +169,8 @@ def _software(case: Case, text: str) -> str:
     chip = next((chip for chip, of in CHIPS.items() if f"kernels.{of}." in case.path), "h100-sxm")
     if case.name == "jax":
         chip = chip if chip.startswith("tpu") else "tpu-v6e"
+    if case.name == "waferllm":
+        chip = "wse-2"
     told = _operators(Machine.of(chip, case.name, sets={"software": [text]}))
     return told + _served(chip, software=case.name, sets=f"software.{text}")
 

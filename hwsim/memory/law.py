@@ -52,6 +52,7 @@ _DECIDES = {
 }
 # A rate per cycle keeps this many significant units (one part in 2^14), so that its work stays exact in int64.
 _UNITS = 1 << 14
+_SLOWEST = 1 << 48  # largest denominator: of what moves less than a byte in more cycles no rate is left
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class ServiceLaw:
         """
         exact = self.rate / Fraction(clock)
         denominator = 16
-        while exact * denominator < _UNITS:
+        while exact * denominator < _UNITS and denominator < _SLOWEST:
             denominator *= 2
         return exact.numerator * denominator // exact.denominator, denominator
 

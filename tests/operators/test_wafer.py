@@ -224,6 +224,10 @@ def test_a_product_of_a_core_that_lacks_the_type_is_refused(wse: Machine) -> Non
     assert simulate(wse, "gemm", {"m": 1, "n": 64, "k": 64}, "int8").error == ["wse-2 has no int8; it has fp16, bf16"]
 
 
+def test_software_that_names_no_region_takes_all_cores(wse: Machine) -> None:
+    assert simulate(altered(wse, sides=[]), "norm", {"rows": 1, "cols": 64}).choice[0].endswith("on 921 x 921 cores")
+
+
 # speed
 
 

@@ -55,7 +55,7 @@ class Machine(machine.Machine):
         """Regions an operator may take."""
         if self.side is not None:
             return [self.side]
-        return sorted({min(side, self.largest) for side in self.kernels.sides})
+        return sorted({min(side, self.largest) for side in self.kernels.sides} or {self.largest})
 
     @property
     def prefill_keys(self) -> int:

@@ -74,8 +74,8 @@ def words_of(machine: Machine, side: int, elements: Ints) -> Ints:
 
 
 def ceil_over(amount: Ints, rate: Fraction) -> Ints:
-    """Whole cycles of an amount at a rate, as the engine counts a command that nothing precedes."""
-    sixteenths = -(-amount * 16 * rate.denominator // rate.numerator)
+    """Whole cycles of an amount at a rate, as the engine counts a command that nothing precedes; binding refuses 0."""
+    sixteenths = -(-amount * 16 * rate.denominator // max(rate.numerator, 1))
     return -(-sixteenths // 16)
 
 
