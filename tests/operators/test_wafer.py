@@ -199,6 +199,13 @@ def test_energy_is_static_power_most_of_all(wse: Machine) -> None:
     assert set(result.bytes) == {"sram"}
 
 
+def test_a_region_draws_active_power_for_its_own_cores(wse: Machine) -> None:
+    small, whole = (simulate(m, "norm", {"rows": 1, "cols": 4096}, "fp16") for m in (wse.on(100), wse.on(900)))
+    each = float(wse.power.active_per_unit)
+    for result, side in ((small, 100), (whole, 900)):
+        assert int(result.active_pj[0]) == pytest.approx(each * side**2 * int(result.time_ps[0]), rel=1e-6)
+
+
 # what is refused
 
 

@@ -63,7 +63,7 @@ class Machine(machine.Machine):
         return self.side or self.largest
 
     def on(self, side: int) -> Machine:
-        """This wafer with `side` x `side` cores for every operator.
+        """A region of this wafer: `side` x `side` cores for every operator, and no others that draw active power.
 
         Raises
         ------
@@ -72,4 +72,4 @@ class Machine(machine.Machine):
         """
         if not 1 <= side <= self.largest:
             raise bad("region", f"{side}x{side}", f"1x1 to {self.largest}x{self.largest}, the cores of a wafer")
-        return replace(self, side=side, key=f"{self.key}/{side}")
+        return replace(self, side=side, cores=side**2, key=f"{self.key}/{side}")
