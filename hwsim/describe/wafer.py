@@ -53,4 +53,9 @@ class Kernels(software.Kernels):
     levels: Literal[1, 2] = Field(description="levels of the tree of an all-reduce; 1 = a chain along the line")
     shift: Count = Field(description="hops of a cyclic shift; 2 interleaves a line so that its ends meet")
     whole_heads: bool = Field(description="keys and values are kept once for every query head, not for every KV head")
-    sides: list[Count] = Field(description="regions to choose from where no plan names one, cores on a side; none = all")
+    squares: list[Count] = Field(
+        [1], description="squares on a side that a region may be cut into, for as many heads of a prefill at a time"
+    )
+    sides: list[Count] = Field(
+        description="regions to choose from where no plan names one, cores on a side; none = all"
+    )

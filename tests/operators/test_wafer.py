@@ -190,6 +190,17 @@ def test_few_rows_go_through_trees_and_many_round_the_region(wse: Machine) -> No
     assert result.choice == ["tree on 480 x 480 cores", "cyclic shift on 480 x 480 cores"]
 
 
+def test_heads_run_side_by_side_where_the_stack_cuts_the_region(wse: Machine) -> None:
+    dims = {"batch": 1, "q_len": 64, "kv_len": 1000, **HEADS}
+    alone, beside = (altered(wse, squares=squares).on(210) for squares in ([1], [1, 2, 4, 8]))
+    result = simulate(beside, "attention_prefill", dims, "fp16")
+    assert result.choice == ["keys and values spread on 210 x 210 cores in 8 x 8 squares"]
+    assert int(result.time_ps[0]) < one(alone, "attention_prefill", dims) // 4
+    assert one(altered(wse, squares=[]).on(3), "attention_prefill", dims) == one(
+        altered(wse, squares=[1]).on(3), "attention_prefill", dims
+    )
+
+
 def test_energy_is_static_power_most_of_all(wse: Machine) -> None:
     result = simulate(wse.on(660), "gemm", {"m": 1, "n": 4096, "k": 4096}, "fp16")
     static = float(wse.power.static) * int(result.time_ps[0])

@@ -2,21 +2,22 @@
 
 Decode: scores of a core's keys, summed along the heads' axis; maximum and sum of the softmax along the tokens'; the
 values it holds, summed along the tokens'. Every query head has keys of its own: heads that share keys read them again.
-Prefill: head by head a product by cyclic shifts, a softmax along the rows, a product. All keys are multiplied, also
+Prefill: head by head, on the region or on squares of it side by side, a product by cyclic shifts, a softmax along the
+rows, a product. All keys are multiplied, also
 those that the causal mask takes out again.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hwsim.operators.candidates import Candidates, Programs
 from hwsim.operators.mapper.wafer import phases, regions, shift
 from hwsim.operators.mapper.wafer.machine import Machine
-from hwsim.operators.mapper.wafer.phases import Phase
-from hwsim.operators.mapper.wafer.regions import Dims
+from hwsim.operators.mapper.wafer.phases import WORD, Phase, ceil_over
+from hwsim.operators.mapper.wafer.regions import Dims, Way
 from hwsim.operators.mapper.wafer.shift import Product
 from hwsim.operators.operator import DTYPES, SIXTEENTH_BYTES
 
@@ -45,8 +46,14 @@ def decode_phases(side: int, dims: Dims) -> list[Phase]:
     ]
 
 
-def prefill_products(machine: Machine, side: int, dims: Dims, dtype: str) -> tuple[Ints, list[Product], Phase]:
-    """Heads of all sequences, the two products of one, its softmax."""
+def prefill_products(
+    machine: Machine, region: int, squares: int, dims: Dims, dtype: str
+) -> tuple[Ints, list[Product], Phase]:
+    """Rounds of heads of all sequences, the two products of a head on its square, its softmax.
+
+    Squares begin with what the region holds as one: new queries, keys and values go to their head's square first.
+    """
+    side, rounds = region // squares, -(-dims["batch"] * dims["heads"] // squares**2)
     new, keys, head_dim = dims["q_len"], keys_of(dims), dims["head_dim"]
     size = SIXTEENTH_BYTES[dtype]
     rows = -(-new // side)
@@ -56,7 +63,24 @@ def prefill_products(machine: Machine, side: int, dims: Dims, dtype: str) -> tup
         Product.of(machine, side, new, keys, head_dim, size),
         Product.of(machine, side, new, head_dim, keys, size),
     ]
-    return dims["batch"] * dims["heads"], products, softmax
+    if squares > 1:
+        moved = -(-3 * dims["batch"] * new * dims["heads"] * head_dim * size // (16 * WORD * region**2)) * WORD
+        way = ceil_over(-(-moved * (region // 2) // rounds), machine.fabric)
+        products[0] = replace(products[0], align=products[0].align + way)
+    return rounds, products, softmax
+
+
+def _prefill_way(machine: Machine, dtype: str, most: int) -> Way:
+    def cycles(side: int, dims: Dims) -> Ints:
+        squares = min(most, side)
+        return shift.cycles(machine, side // squares, *prefill_products(machine, side, squares, dims, dtype), dtype)
+
+    def programs(side: int, dims: Dims, index: Ints) -> Programs:
+        squares = min(most, side)
+        work = prefill_products(machine, side, squares, dims, dtype)
+        return shift.programs(machine, side // squares, *work, dtype, index, squares)
+
+    return Way("cyclic shift", cycles, programs, most)
 
 
 @dataclass(frozen=True)
@@ -65,20 +89,15 @@ class Mapper:
 
     kind: str
 
-    def _way(self, machine: Machine, dtype: str) -> regions.Way:
-        if self.kind == "attention_decode":
-            return regions.Way(
-                "tree",
-                lambda side, d: phases.cycles(machine, side, decode_phases(side, d), dtype),
-                lambda side, d, index: phases.programs(machine, side, decode_phases(side, d), dtype, index),
-            )
-        return regions.Way(
-            "cyclic shift",
-            lambda side, d: shift.cycles(machine, side, *prefill_products(machine, side, d, dtype), dtype),
-            lambda side, d, index: shift.programs(
-                machine, side, *prefill_products(machine, side, d, dtype), dtype, index
-            ),
+    def _ways(self, machine: Machine, dtype: str) -> list[Way]:
+        if self.kind == "attention_prefill":
+            return [_prefill_way(machine, dtype, squares) for squares in machine.kernels.squares or [1]]
+        tree = Way(
+            "tree",
+            lambda side, d: phases.cycles(machine, side, decode_phases(side, d), dtype),
+            lambda side, d, index: phases.programs(machine, side, decode_phases(side, d), dtype, index),
         )
+        return [tree]
 
     def refuse(self, machine: Machine, dims: Dims, dtype: str) -> list[str | None]:
         """Cases that are none: heads that do not divide, more new tokens than keys, more keys than the wafer holds."""
@@ -97,11 +116,11 @@ class Mapper:
 
     def propose(self, machine: Machine, dims: Dims, dtype: str) -> Candidates:
         """Every region, ranked by the closed form of its program."""
-        return regions.propose(machine, dims, [self._way(machine, dtype)])
+        return regions.propose(machine, dims, self._ways(machine, dtype))
 
     def programs(self, machine: Machine, dims: Dims, dtype: str, chosen: Candidates) -> list[Programs]:
         """Programs of the chosen candidates."""
-        return regions.programs(dims, chosen, [self._way(machine, dtype)])
+        return regions.programs(dims, chosen, self._ways(machine, dtype))
 
     def describe(self, chosen: Candidates, row: int) -> str:
         """A candidate in words: "on 660 x 660 cores"."""

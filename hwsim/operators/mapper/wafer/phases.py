@@ -121,10 +121,18 @@ def filled(t: Template, by_slot: Mapping[str, Ints | int], count: int) -> Ints:
     return values
 
 
-def filled_cells(t: Template, machine: Machine, side: int, hops: Mapping[str, int], count: int) -> Ints:
-    """Cells of `count` programs on one region; distances become cycles."""
+def filled_cells(
+    t: Template, machine: Machine, side: int, hops: Mapping[str, int], count: int, squares: int = 1
+) -> Ints:
+    """Cells of `count` programs on one region, or on `squares` x `squares` alike; distances become cycles."""
     shift = machine.kernels.shift * machine.hop
-    known = {"cores": side * side, "side": side, "hop": machine.hop, "shift": shift, "half way": side // 2 * shift}
+    known = {
+        "cores": (side * squares) ** 2,
+        "side": side,
+        "hop": machine.hop,
+        "shift": shift,
+        "half way": side // 2 * shift,
+    }
     known |= {name: distance * machine.hop for name, distance in hops.items()}
     return np.tile(np.array([known[name] for name in t.names["cells"]], np.int64), (count, 1))
 

@@ -26,11 +26,14 @@ class Way:
         Cycles of cases on a region of some cores a side, int64[P].
     programs : callable
         Their programs, for candidates of some rows.
+    squares : int
+        Squares on a side that it cuts the region into.
     """
 
     name: str
     cycles: Callable[[int, Dims], Ints]
     programs: Callable[[int, Dims, Ints], Programs]
+    squares: int = 1
 
 
 def propose(machine: Machine, dims: Dims, ways: Sequence[Way]) -> Candidates:
@@ -39,8 +42,9 @@ def propose(machine: Machine, dims: Dims, ways: Sequence[Way]) -> Candidates:
     parts = []
     for side in machine.sides:
         for number, way in enumerate(ways):
-            columns = {"side": np.full_like(case, side), "way": np.full_like(case, number)}
-            parts.append(Candidates(case, 16 * way.cycles(side, dims), columns))
+            columns = {"side": side, "way": number, "squares": min(way.squares, side)}
+            of = {name: np.full_like(case, value) for name, value in columns.items()}
+            parts.append(Candidates(case, 16 * way.cycles(side, dims), of))
     return concatenate(parts)
 
 
@@ -58,8 +62,9 @@ def programs(dims: Dims, chosen: Candidates, ways: Sequence[Way]) -> list[Progra
 
 def describe(names: Sequence[str], chosen: Candidates, row: int) -> str:
     """A candidate in words: "tree on 660 x 660 cores"."""
-    side = int(chosen.columns["side"][row])
-    return f"{names[int(chosen.columns['way'][row])]} on {side} x {side} cores"
+    side, way, squares = (int(chosen.columns[name][row]) for name in ("side", "way", "squares"))
+    cut = f" in {squares} x {squares} squares" * (squares > 1)
+    return f"{names[min(way, len(names) - 1)]} on {side} x {side} cores{cut}"
 
 
 def too_large(machine: Machine, need: np.ndarray, what: str) -> list[str | None]:

@@ -126,8 +126,12 @@ def programs(
     softmax: Phase,
     dtype: str,
     index: Ints,
+    squares: int = 1,
 ) -> Programs:
-    """Programs of some candidates on a region of `side` x `side` cores; `softmax` counts between two products."""
+    """Programs of some candidates on `squares` x `squares` squares of `side` x `side` cores that all do the same.
+
+    `softmax` counts between two products.
+    """
     t, line = template(len(products)), Line.of(side, machine.kernels.levels)
     trips, cells = shared_values(line)
     by_slot: dict[str, Ints | int] = {"launch": machine.launch, "rounds": rounds, "steps": side, **trips}
@@ -146,6 +150,6 @@ def programs(
         index,
         filled(t, by_slot, len(index)),
         rates_of(t, rates(machine, dtype)),
-        cells=filled_cells(t, machine, side, cells, len(index)),
-        bytes={"sram": size_bytes(read * side * side, dtype)},
+        cells=filled_cells(t, machine, side, cells, len(index), squares),
+        bytes={"sram": size_bytes(read * (side * squares) ** 2, dtype)},
     )
