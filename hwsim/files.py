@@ -19,11 +19,16 @@ def check_target(path: str | Path, option: str = "-o") -> Path:
     Raises
     ------
     InputError
-        It is a folder, its folder is none, or may not be written to.
+        It is a folder, a device or a pipe (which a finished file would replace), its folder is none, or may not be
+        written to.
     """
     path = Path(path)
     if path.is_dir():
         raise bad(option, f"{path}, a folder", "the name of a file")
+    if path.exists() and not path.is_file():
+        raise bad(
+            option, f"{path}, a device or a pipe", "the name of a file", "it would be replaced by the finished file"
+        )
     if not path.absolute().parent.is_dir():
         raise bad(option, str(path), "a file in a folder that exists")
     if not os.access(path.absolute().parent, os.W_OK):

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim import __version__, memo
+from hwsim.files import check_target
 from hwsim.sweep.axes import Numbers
 from hwsim.sweep.journal import DONE, EXCLUDED, FAILED, GAVE_UP, MISSING, ROWS, STATUS, blocks, journals, key_view
 from hwsim.sweep.outputs import Output
@@ -156,6 +157,7 @@ def merge(space: Space, folder: Path, output: Path) -> Table:
     Table
         What was written.
     """
+    check_target(output)
     table = gather(space, folder)
     part = output.with_name(f"{output.name}.{os.getpid()}.part")
     with h5py.File(part, "w", libver=("earliest", "v108")) as file:

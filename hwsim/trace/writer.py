@@ -244,6 +244,8 @@ def _packed(values: Array, rows: int, gzip: int) -> bytes:
 def _refuse_bad_place(path: Path) -> None:
     if path.is_dir():
         raise bad(str(path), "a directory", "a file name", f"write {path / 'out.h5'}")
+    if path.exists() and not path.is_file():
+        raise bad(str(path), "a device or a pipe", "a file name", "it would be replaced by the finished file")
     if not path.parent.is_dir():
         raise bad(str(path), f"no directory {path.parent}", "a file in an existing directory", "create it first")
 
