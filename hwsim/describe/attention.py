@@ -6,12 +6,14 @@ Times of what runs on a unit are cycles (they follow the clock), times of starti
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from hwsim.describe.block import Block
-from hwsim.describe.quantity import BytesPerCycle, Count, Cycles, Factor, Ratio, Seconds
+from hwsim.describe.quantity import BytesPerCycle, Count, Cycles, Factor, Ratio, Seconds, Whole
+
+Slots = Annotated[int, Whole(1, 64)]
 
 
 class Splits(Block):
@@ -20,7 +22,7 @@ class Splits(Block):
     rule: Literal["none", "best", "fa2", "fa3", "xqa", "trtllm-gen"] = Field(
         description="whose host code; best: the fastest of a list, as an ideal library would find"
     )
-    slots_per_unit: Count = Field(1, description="slots the rule counts for a unit")
+    slots_per_unit: Slots = Field(1, description="slots the rule counts for a unit")
     most: Count = Field(128, description="largest number of parts")
     strided: bool = Field(False, description="parts take tiles in turn, so that no part is left empty")
     combine: Literal["bound", "parts"] = Field(
@@ -50,7 +52,7 @@ class Decode(Block):
 
     splits: Splits
     tile: Count = Field(128, description="keys of one tile")
-    slots_per_unit: Count = Field(1, description="work items on a unit at once")
+    slots_per_unit: Slots = Field(1, description="work items on a unit at once")
     launch: Seconds = Field(description="start of the kernels of one call, without a combine kernel")
     item: Cycles = Field(description="start and end of a work item: page table, queries, first bytes; rescale, output")
     tile_time: Cycles = Field(description="a tile beside its matrix products")
