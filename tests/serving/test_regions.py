@@ -1,5 +1,6 @@
 """Models on wafers: what a region is, how many wafers a model takes, and what is refused."""
 
+import numpy as np
 import pytest
 
 from hwsim.describe import load
@@ -8,6 +9,9 @@ from hwsim.serving.deployment import compile
 from hwsim.serving.layers import weight_bytes
 from hwsim.serving.plan import Placement
 from hwsim.serving.regions import side_of
+from hwsim.serving.run import Run, run
+from hwsim.validate.classes import Stream
+from hwsim.workload.table import RequestTable
 
 
 def placed(system: str, model: str, plan: str = "", software: str = "cerebras-2024-08") -> Placement:
@@ -78,3 +82,31 @@ def test_what_cannot_be_is_refused_with_what_would_do(system: str, model: str, p
 def test_smaller_weights_are_named_where_they_would_fit() -> None:
     with pytest.raises(InputError, match=r"pp=4 on wse-3-x4 or int8"):
         placed("wse-3-x2", "llama-3.1-70b")
+
+
+def served(system: str, model: str, plan: str, software: str, requests: int, prompt: int, output: int) -> Run:
+    """Equal requests that all arrive at once."""
+    deployment = compile(system, model, plan, software, precision="fp16", kv_dtype="fp16")
+    sizes = [np.full(requests, size, np.int64) for size in (0, prompt, output)]
+    return run(deployment, RequestTable.of(*sizes, name="equal"))
+
+
+@pytest.mark.parametrize(
+    ("system", "model", "plan", "software"),
+    [
+        ("wse-2", "llama-3-8b", "decode_region=660x660,prefill_region=480x480", "waferllm"),
+        ("wse-2", "llama-3-8b", "decode_region=420x420", "waferllm"),
+        ("wse-3-x4", "llama-3.1-70b", "", "cerebras-2024-08"),
+    ],
+)
+def test_a_stream_alone_takes_the_sum_of_its_operators(system: str, model: str, plan: str, software: str) -> None:
+    done = served(system, model, plan, software, 1, 4095, 2)
+    step = Stream(system, model, software, "fp16", plan, context=4096).step_ps()
+    (request,) = done.requests
+    assert int(request["finish_ps"] - request["first_token_ps"]) == step
+
+
+def test_streams_follow_each_other_through_the_regions() -> None:
+    one, many = (served("wse-3", "llama-3.1-8b", "", "cerebras-2024-08", count, 128, 50) for count in (1, 16))
+    alone, together = (int(done.requests["finish_ps"].max()) for done in (one, many))
+    assert together < 2 * alone  # sixteen times the tokens
