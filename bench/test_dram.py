@@ -55,7 +55,7 @@ def test_requests_per_second(benchmark, kind, least, goal):
     assert rate >= least
 
 
-@pytest.mark.parametrize(("refresh", "least", "goal"), [("none", 50, 1000), ("all-bank", 20, 50)])
+@pytest.mark.parametrize(("refresh", "least", "goal"), [("none", 50, 1000), ("all-bank", 40, 50)])
 def test_skipping_ahead(benchmark, refresh, least, goal):
     """20 M sequential requests, 10 M a pseudo-channel."""
     n, options = 20_000_000, Options(refresh=refresh)
