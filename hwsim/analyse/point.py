@@ -155,9 +155,8 @@ class _Served:
     NUMBERS = ("ttft", "tpot", "itl", "makespan", "energy_nj", "bound")
 
     def __init__(self, case: Case) -> None:
-        limits: dict[str, Any] = {
-            name: getattr(case, name) or None for name in ("kv_dtype", "max_num_seqs", "token_budget")
-        }
+        names = ("kv_dtype", "max_num_seqs", "token_budget")
+        limits: dict[str, Any] = {name: getattr(case, name) or None for name in names}
         self.made = compile(case.system, case.model, case.plan, case.software, precision=case.precision, **limits)
         described = self.made.system, self.made.model, self.made.software, self.made.plan
         key = {"point": RULES, "rounds": ROUNDS, "descriptions": [each.digest for each in described],

@@ -11,7 +11,7 @@ RUNS = {"RTXPRO6000__Llama-3.1-8B": ("rtx-pro-6000", "llama-3.1-8b", "vllm-0.19"
 
 
 @click.command()
-@click.argument("suite", type=click.Choice(["operators", "serving", "classes"]), default="operators")
+@click.argument("suite", type=click.Choice(["operators", "serving", "points", "classes"]), default="operators")
 @click.option(
     "--measured",
     type=click.Path(path_type=Path),
@@ -22,15 +22,17 @@ RUNS = {"RTXPRO6000__Llama-3.1-8B": ("rtx-pro-6000", "llama-3.1-8b", "vllm-0.19"
 @click.option(
     "--dtype", "dtypes", multiple=True, default=("bf16",), show_default=True, help="Operand dtypes to compare."
 )
-@click.option("--only", "only", multiple=True, help="Sources to compare, e.g. gemm; all by default.")
+@click.option("--only", "only", multiple=True, help="What to compare: sources, e.g. gemm, or words of groups.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw the serving run, measured and simulated.")
 def command(suite: str, measured: Path, dtypes: tuple[str, ...], only: tuple[str, ...], plot: Path | None) -> None:
-    """Compare simulation with measurement: operators with tables of kernel times, serving with a server's log, or
-    classes of chips with published points."""
+    """Compare simulation with measurement: operators with tables of kernel times, serving with a server's log, serving
+    points of many servers, or classes of chips with published points."""
     if suite == "classes":
         from hwsim.validate import classes
 
         click.echo(classes.table(classes.answers(classes.cases(measured))))
+    elif suite == "points":
+        click.echo(point_table(measured, only))
     else:
         click.echo(operator_table(measured, dtypes, only) if suite == "operators" else serving_text(measured, plot))
 
@@ -48,6 +50,17 @@ def operator_table(measured: Path, dtypes: tuple[str, ...], only: tuple[str, ...
         wanted = ("fp16", *dtypes) if name == "nccl" else dtypes
         found += list(operators.lines(operators.compare(measured, name, wanted)))
     return operators.table(found)
+
+
+def point_table(measured: Path, only: tuple[str, ...]) -> str:
+    """Errors of serving points by group; with `only`, of the groups whose names have all of these words."""
+    from hwsim.errors import bad
+    from hwsim.validate import points
+
+    rows = [row for row in points.read(measured) if all(word in row.group for word in only)]
+    if not rows:
+        raise bad("--only", " ".join(only), "words of a group's name, e.g. --only vllm --only qwen3-32b")
+    return points.table(points.answers(rows))
 
 
 def serving_text(measured: Path, plot: Path | None) -> str:
