@@ -13,6 +13,7 @@ from hwsim.analyse.metrics import Metrics
 from hwsim.analyse.metrics import measure as measure_columns
 from hwsim.analyse.slo import Slo
 from hwsim.errors import check_type
+from hwsim.serving.plan import Placement
 from hwsim.serving.record import request_columns, summary_totals
 from hwsim.serving.run import Run
 
@@ -120,8 +121,8 @@ def heading(run: Run, cpu_s: Mapping[str, float], output: str) -> screen.Run:
     return screen.Run(
         system=f"{deployment.system.id}: {deployment.system.count} x {accelerator.name}, {link.name}",
         model=f"{model.id}: {model.params / 1e9:.1f} B parameters, {deployment.precision} weights",
-        plan=f"tp={placement.tp}, {replicas}; a device holds {placement.weight_bytes / 1e9:.1f} GB of weights and "
-        f"{placement.kv_bytes / 1e9:.1f} GB of KV cache ({kv_tokens:,} tokens a replica)",
+        plan=f"{_shares(placement)}, {replicas}; a device holds {_size(placement.weight_bytes)} of weights and "
+        f"{_size(placement.kv_bytes)} of KV cache ({kv_tokens:,} tokens a replica)",
         software=f"{deployment.software.id}: {deployment.software.name}",
         trace=f"{table.name}: {len(table):,} requests over {table.span_ps / 1e12:,.0f} s, {table.format}",
         defaults=deployment.defaults,
@@ -129,3 +130,14 @@ def heading(run: Run, cpu_s: Mapping[str, float], output: str) -> screen.Run:
         cpu_s=cpu_s,
         output=output,
     )
+
+
+def _shares(placement: Placement) -> str:
+    """How a model is shared out, in words."""
+    shares = f"tp={placement.tp}" if isinstance(placement.tp, int) else f"{float(placement.tp):.2f} devices a layer"
+    return shares + (f", {placement.stages} stages" if placement.stages > 1 else "")
+
+
+def _size(count: int) -> str:
+    """Bytes in GB, or in MB where that says more."""
+    return f"{count / 1e9:.1f} GB" if count >= 10**9 else f"{count / 1e6:.0f} MB"

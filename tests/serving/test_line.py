@@ -126,6 +126,11 @@ def test_chunks_of_a_prompt_follow_each_other_through_the_stages(deployment: Dep
     assert waited < 0.3 * steps["busy_ps"].sum()
 
 
+def test_the_screen_says_how_layers_are_shared(deployment: Deployment) -> None:
+    done, _ = replayed(deployment, 1, 10, 2)
+    assert "6.36 devices a layer, 81 stages, 1 replica; a device holds 141 MB of weights" in hwsim.summary(done)
+
+
 def test_one_stream_pays_for_the_whole_machine_and_many_share_it(deployment: Deployment) -> None:
     def joules(count: int) -> float:
         done, _ = replayed(deployment, count, 64, 200)
