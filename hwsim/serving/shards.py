@@ -191,7 +191,7 @@ def _does_not_fit(question: Question, tp: int, groups: int) -> InputError:
         cures.append("--set system.accelerator.weights=hbm, which streams them")
     cure = "it would fit with " + " or ".join(cures) if cures else "use more devices or a smaller model"
     need = weight_bytes(model, 1, question.precision)
-    got = f"{need / 1e9:.2f} GB of {question.precision} weights on {tp * groups} chips"
+    got = f"{need / 1e9:.2f} GB of {question.precision} weights on {tp * groups} chip{'s' * (tp * groups > 1)}"
     words = f"below {tp * groups * budget / 1e9:.2f} GB, whole layers a chip, beside activations and one KV block"
     return bad(f"{system.id} {model.id}", got, words, cure)
 

@@ -173,6 +173,17 @@ def test_a_chip_of_two_buffers_hides_the_shorter_of_exchange_and_compute() -> No
     assert times[1] < times[0]
 
 
+@pytest.mark.parametrize("chip", ["ipu-gc200", "mtia-v2", "wormhole"])
+def test_the_closed_form_that_ranks_is_close_to_what_is_simulated(chip: str) -> None:
+    machine, dims = Machine.of(chip, CHIPS[chip]), shapes(60, seed=8)
+    chosen = gemm.propose(machine, dims, "fp16").best(3)
+    runs = Runs(len(chosen.case))
+    for group in gemm.programs(machine, dims, "fp16", chosen):
+        runs.add(group)
+    error = np.abs(chosen.rank / 16 / runs.end - 1)
+    assert np.median(error) < 0.01 and error.max() < 0.15
+
+
 def test_pairs_of_queries_and_keys_are_those_of_the_causal_triangle_and_its_window() -> None:
     for new, keys, window in ((1, 9, 0), (4, 4, 0), (5, 9, 3), (5, 9, 7), (9, 9, 20), (3, 20, 1)):
         seen = [keys - new + 1 + query for query in range(new)]
@@ -240,6 +251,21 @@ def test_more_of_a_resource_is_at_most_one_percent_slower_after_choosing_again(w
     }.items():
         before, after = (simulate(of, kind, dims, "fp16").time_ps for of in (machine, MORE[what](machine)))
         assert (after <= before * 1.01).all(), (kind, float((after / before).max()))
+
+
+@pytest.mark.parametrize("chip", ["ipu-gc200", "mtia-v2", "northpole"])
+def test_ideal_software_is_never_slower_than_a_library(chip: str) -> None:
+    ideal, library = (Machine.of(chip, software) for software in ("ideal", CHIPS[chip]))
+    for kind, dims in {
+        "gemm": shapes(30, seed=7),
+        "attention_decode": {"batch": [1, 5, 64], "kv_len": [3, 700, 200], **HEADS},
+        "attention_prefill": {"batch": [1, 2], "q_len": [3, 300], "kv_len": [30, 900], **HEADS},
+        "norm": {"rows": [1, 700], "cols": [33, 4096]},
+        "all_reduce": {"devices": [2, 4, 8], "bytes": [1000, 100000, 1 << 24]},
+        "send": {"devices": 2, "bytes": [1000, 1 << 24]},
+    }.items():
+        fast, slow = (simulate(machine, kind, dims, "fp16").time_ps for machine in (ideal, library))
+        assert (fast <= np.maximum(slow * 1.002, slow)).all(), (kind, float((fast / slow).max()))
 
 
 @pytest.mark.parametrize("chip", ["ipu-gc200", "mtia-v2"])

@@ -11,7 +11,8 @@ those at the edge, which have less. The queues:
     tile     per group: own SRAM beside tensor, special functions and vectors one after the other
     write    results that do not stay on the chip
 
-Closed form of a step of a chip with one buffer: sync + code + max over groups of (exchange + max(reads, arithmetic)).
+Closed form of a step of a chip with one buffer: sync + code + max over groups of (exchange + max(reads, arithmetic));
+with B buffers the longest of these parts, or a B-th of their sum.
 """
 
 from __future__ import annotations
@@ -235,8 +236,9 @@ def rank(machine: Machine, work: Work, dtype: str) -> Ints:
         turn = fixed + _slower(exchange + compute)
         read = _sixteenths(stream, by["memory"][0])
         whole.append(turn + read + 16 * machine.hbm_latency * (stream > 0))
-        beside = np.maximum(fixed + _slower(exchange), _slower(compute)) if machine.buffers > 1 else turn
-        paces.append(np.maximum(np.maximum(beside, read), whole[-1] // work.ahead(machine)))
+        alone = np.maximum(np.maximum(_slower(exchange), _slower(compute)), np.maximum(read, fixed))
+        shared = np.maximum(turn // machine.buffers, whole[-1] // work.ahead(machine))  # by the steps under way
+        paces.append(np.maximum(alone, shared))
     several = work.steps > 1
     total = np.where(several, whole[0] + (work.steps - 2) * paces[0] + paces[1], whole[1])
     total += work.combines * whole[2] + _sixteenths(work.write, by["memory"][0])
