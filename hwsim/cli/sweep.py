@@ -13,13 +13,16 @@ import click
 @click.option("--executor", default="local", show_default=True, help="local, threads, dask[=ADDRESS], mpi or slurm.")
 @click.option("--workers", type=int, help="Tasks at once.  [default: all cores]")
 @click.option("--shard", default="", metavar="I/N", help="Run every N-th task from the I-th on; `hwsim merge` joins.")
+@click.option("--shards", type=int, default=16, show_default=True, help="Of slurm: tasks of the job array.")
+@click.option("--sbatch", default="", metavar="OPTIONS", help="Of slurm: '--partition=short --cpus-per-task=16'.")
+@click.option("--wait", is_flag=True, help="Of slurm: return when the result is merged.")
 @click.option("--resume", is_flag=True, help="Go on with what an earlier run answered.")
 @click.option("--restart", is_flag=True, help="Forget what an earlier run answered.")
 @click.option("--retry-failed", is_flag=True, help="As --resume, and try failed points again.")
 @click.option("--dry-run", is_flag=True, help="Count the points and estimate their cost.")
 @click.option("--quiet", is_flag=True, help="A line a minute instead of a bar.")
 def command(study: str, output: Path | None, executor: str, workers: int | None, dry_run: bool, quiet: bool,
-            **options: object) -> None:  # fmt: skip
+            shards: int, sbatch: str, wait: bool, **options: object) -> None:  # fmt: skip
     """Run all points of STUDY (a file, or a name of descriptions/studies)."""
     from hwsim.sweep import run
     from hwsim.sweep.check import checked
@@ -30,6 +33,13 @@ def command(study: str, output: Path | None, executor: str, workers: int | None,
         from hwsim.sweep.estimate import estimate
 
         click.echo(estimate(checked(study)).text(workers or cores()))
+        return
+    if executor == "slurm":
+        from hwsim.sweep import slurm
+
+        place = output or run.default_output(checked(study))
+        jobs = slurm.submit(study, place, run.folder_of(place), shards, sbatch, wait)
+        click.echo(f"{place}: job array {jobs.array} of {shards} shards, merge {jobs.merge}; `hwsim status {study}`")
         return
     progress = Progress(quiet or None)
     try:

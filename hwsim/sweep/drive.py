@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 from contextlib import contextmanager
@@ -84,18 +85,18 @@ class Driver:
         HwsimError
             Workers die again and again without answering a point; a worker cannot work at all.
         """
+        retry_before = time.time() if self.again else 0.0
         with self._locked():
             write_study(self.folder, self.space.study)
             without = 0
             while without < ROUNDS:
-                ledger = Ledger.read(self.folder, self.space, self.again and not without)
+                ledger = Ledger.read(self.folder, self.space, retry_before)
                 self._give_up(ledger)
                 self._expect(ledger)
                 if not self._round(ledger):
                     return
-                now = Ledger.read(self.folder, self.space)
+                now = Ledger.read(self.folder, self.space, retry_before)
                 without = without + 1 if len(now.answered) == len(ledger.answered) else 1
-                self.again = False
         raise HwsimError(f"workers died {ROUNDS} times without answering a point: see their own messages")
 
     def _round(self, ledger: Ledger) -> bool:
@@ -181,13 +182,17 @@ class Driver:
 
     def _give_up(self, ledger: Ledger) -> None:
         """Answer for the points that killed their worker `TRIES` times."""
-        keys = sorted(key for key, deaths in ledger.blamed.items() if deaths >= TRIES and key not in ledger.answered)
+        keys = sorted(
+            key
+            for key, deaths in ledger.deaths.items()
+            if deaths >= TRIES * (1 + ledger.given_up[key]) and key not in ledger.answered
+        )
         if not keys:
             return
         with self._own_journal() as journal:
             rows = np.zeros(len(keys), journal.dtype)
             rows["key"] = np.array(keys, "S16").view(KEY_DTYPE)
-            rows["status"], rows["values"] = GAVE_UP, np.nan
+            rows["status"], rows["values"], rows["time"] = GAVE_UP, np.nan, time.time()
             journal.rows(rows, [f"its worker died {TRIES} times with this point alone in hand"] * len(keys))
         ledger.answered = np.unique(np.concatenate([ledger.answered, np.array(keys, "S16")]))
         ledger.lost -= set(keys)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hwsim.sweep.journal import BEGIN, BLAME, FAILED, GAVE_UP, ROWS, blocks, is_alive, journals, key_view
+from hwsim.sweep.journal import BEGIN, BLAME, DONE, GAVE_UP, ROWS, blocks, is_alive, journals, key_view
 from hwsim.sweep.space import Ints, Space
 from hwsim.sweep.work import JOURNALS
 
@@ -24,31 +24,29 @@ class Ledger:
     ----------
     answered : bytes16[n]
         Sorted keys.
-    failed : int
-        How many of them cannot run.
     lost : set of bytes
         Keys in hand when their worker died.
-    blamed : Counter of bytes
-        How often a worker died with this point alone in hand.
+    deaths, given_up : Counter of bytes
+        How often a worker died with this point alone in hand; how often it was given up for that.
     """
 
     answered: Bytes
-    failed: int = 0
     lost: set[bytes] = field(default_factory=set)
-    blamed: Counter[bytes] = field(default_factory=Counter)
+    deaths: Counter[bytes] = field(default_factory=Counter)
+    given_up: Counter[bytes] = field(default_factory=Counter)
 
     @classmethod
-    def read(cls, folder: Path, space: Space, again: bool = False) -> Ledger:
+    def read(cls, folder: Path, space: Space, retry_before: float = 0.0) -> Ledger:
         """Read all journals of a study's folder.
 
         Parameters
         ----------
-        again : bool
-            Failed points count as not answered: they are to be tried again.
+        retry_before : float
+            Points that failed before this unix time count as not answered: they are to be tried again.
         """
         columns = len(space.kind.outputs)
         keys: list[Bytes] = []
-        failed, ledger = 0, cls(np.zeros(0, "S16"))
+        ledger = cls(np.zeros(0, "S16"))
         for path in journals(folder / JOURNALS):
             alive = is_alive(path)
             in_hand: set[bytes] = set()
@@ -56,17 +54,15 @@ class Ledger:
                 if what == BEGIN:
                     in_hand = set(key_view(rows).tolist())
                 elif what == BLAME:
-                    ledger.blamed.update(key_view(rows).tolist())
+                    ledger.deaths.update(key_view(rows).tolist())
                 elif what == ROWS:
                     in_hand = set()
-                    bad = np.isin(rows["status"], (FAILED, GAVE_UP))
-                    kept = rows[~bad] if again else rows
-                    failed += 0 if again else int(bad.sum())
-                    keys.append(key_view(kept["key"]))
+                    ledger.given_up.update(key_view(rows["key"][rows["status"] == GAVE_UP]).tolist())
+                    stale = (rows["status"] != DONE) & (rows["time"] < retry_before)
+                    keys.append(key_view(rows["key"][~stale]))
             if not alive:
                 ledger.lost |= in_hand
         ledger.answered = np.unique(np.concatenate([np.zeros(0, "S16"), *keys]))
-        ledger.failed = failed
         ledger.lost -= set(ledger.answered[np.isin(ledger.answered, np.array(list(ledger.lost), "S16"))].tolist())
         return ledger
 
