@@ -24,6 +24,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "point": ("point", "Latency, throughput and energy of the serving points of a CSV file"),
     "validate": ("validate", "Compare simulated with measured times"),
     "sweep": ("sweep", "Run all points of a study, on a laptop or a cluster"),
+    "search": ("search", "Look for the best points of a study"),
     "merge": ("merge", "Join the shards of a study into its result"),
     "status": ("status", "How far a running study is"),
     "memory": ("memory", "Requests through one channel of a memory, command by command"),

@@ -10,9 +10,13 @@ import click
 @click.command()
 @click.argument("study")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="HDF5 file.  [default: the study's name]")
-def command(study: str, output: Path | None) -> None:
+@click.option("--plot", type=click.Path(), help="Draw it, as `hwsim sweep --plot`.")
+def command(study: str, output: Path | None, plot: str | None) -> None:
     """Join what the workers of STUDY have answered so far into its HDF5 file."""
-    from hwsim.cli.sweep import said
+    from hwsim.cli.sweep import draw, said
     from hwsim.sweep.run import merged
 
-    click.echo(said(merged(study, output)))
+    result = merged(study, output)
+    click.echo(said(result))
+    if plot:
+        draw(result, plot)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from hwsim.sweep.run import Result
 
 
 @click.command()
@@ -20,9 +24,10 @@ import click
 @click.option("--restart", is_flag=True, help="Forget what an earlier run answered.")
 @click.option("--retry-failed", is_flag=True, help="As --resume, and try failed points again.")
 @click.option("--dry-run", is_flag=True, help="Count the points and estimate their cost.")
+@click.option("--plot", type=click.Path(), help="Draw the front, a map of two axes, sensitivities (.png, .svg, .pdf).")
 @click.option("--quiet", is_flag=True, help="A line a minute instead of a bar.")
 def command(study: str, output: Path | None, executor: str, workers: int | None, dry_run: bool, quiet: bool,
-            shards: int, sbatch: str, wait: bool, **options: object) -> None:  # fmt: skip
+            plot: str | None, shards: int, sbatch: str, wait: bool, **options: object) -> None:  # fmt: skip
     """Run all points of STUDY (a file, or a name of descriptions/studies)."""
     from hwsim.sweep import run
     from hwsim.sweep.check import checked
@@ -49,13 +54,22 @@ def command(study: str, output: Path | None, executor: str, workers: int | None,
     if result is None:
         return
     click.echo(said(result))
+    if plot:
+        draw(result, plot)
 
 
-def said(result: object) -> str:
+def draw(result: Result, path: str) -> None:
+    """Draw a result; a panel that it has no numbers for is said."""
+    from hwsim.sweep import plots
+
+    if result.table is None:
+        return
+    for note in plots.plot(result.space, result.table, path):
+        click.echo(f"no panel: {note}")
+
+
+def said(result: Result) -> str:
     """What a study came to, in one line."""
-    from hwsim.sweep.run import Result
-
-    assert isinstance(result, Result)
     if not result.counts:
         return f"{result.output}: this shard is done; `hwsim merge` joins the shards"
     points = sum(result.counts.values())

@@ -187,6 +187,10 @@ class Axes:
         self._refuse_twice(found)
         return [self._sampled(found)] if self.study.sampler else found
 
+    def choices(self) -> list[Dimension]:
+        """The axes as a search sees them: the two ends of each range, all values of any other axis."""
+        return [self._dimension(name, axis, ends=True) for name, axis in self.study.axes.items()]
+
     @cached_property
     def ranges(self) -> dict[str, Range]:
         """Ranges among the axes, by their path: a sampler and a search draw between their ends."""
@@ -200,11 +204,11 @@ class Axes:
         """Place of a key in the study's file."""
         return self.tree.mark(path).key_place if self.tree.marks else ".".join(map(str, path))
 
-    def _dimension(self, name: str, axis: Axis) -> Dimension:
+    def _dimension(self, name: str, axis: Axis, ends: bool = False) -> Dimension:
         at: Path = ("axes", name)
-        if self.study.sampler and axis.from_ is not None:
-            ends = self.ranges[name]  # all that lies between them is drawn later; the ends stand for it until then
-            return Dimension(name, (name,), ((ends.at(Fraction(0)),), (ends.at(Fraction(1)),)), (self.place(at),))
+        if (ends or self.study.sampler) and axis.from_ is not None:
+            span = self.ranges[name]  # what lies between its ends is drawn later; they stand for it until then
+            return Dimension(name, (name,), ((span.at(Fraction(0)),), (span.at(Fraction(1)),)), (self.place(at),))
         columns = dict(self._columns(name, axis, at))
         rows = tuple(zip(*(values for values, _ in columns.values())))
         return Dimension(name, tuple(columns), rows, tuple(where for _, where in columns.values()))

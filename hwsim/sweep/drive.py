@@ -76,6 +76,7 @@ class Driver:
     shard: Shard = field(default_factory=Shard)
     again: bool = False
     watch: Watch | None = None
+    token: str = field(init=False, default="")
 
     def run(self) -> None:
         """Answer all points that have no answer yet.
@@ -87,7 +88,7 @@ class Driver:
         """
         retry_before = time.time() if self.again else 0.0
         with self._locked():
-            write_study(self.folder, self.space.study)
+            self.token = write_study(self.folder, self.space.study)
             without = 0
             while without < ROUNDS:
                 ledger = Ledger.read(self.folder, self.space, retry_before)
@@ -129,9 +130,8 @@ class Driver:
                 yield number, left, len(left) == len(whole)
 
     def _submit(self, pool: Pool, number: int, points: Ints, whole: bool) -> Future[Report]:
-        token = self.space.study.digest
         indices = None if whole else points
-        return pool.executor.submit(run_task, str(self.folder), token, number, number + 1, indices)
+        return pool.executor.submit(run_task, str(self.folder), self.token, number, number + 1, indices)
 
     def _alone(self, pool: Pool, ledger: Ledger) -> None:
         """Points that were in hand when a worker died, one at a time."""

@@ -150,15 +150,15 @@ def texts_of(output: Output | None, values: NDArray[np.float64]) -> NDArray[Any]
 
 
 def merge(space: Space, folder: Path, output: Path) -> Table:
-    """Write the result of a study.
-
-    Returns
-    -------
-    Table
-        What was written.
-    """
+    """Gather and write the result of a study; returns what was written."""
     check_target(output)
     table = gather(space, folder)
+    write(space, table, output)
+    return table
+
+
+def write(space: Space, table: Table, output: Path) -> None:
+    """Write a result, whole or not at all."""
     part = output.with_name(f"{output.name}.{os.getpid()}.part")
     with h5py.File(part, "w", libver=("earliest", "v108")) as file:
         scales = [_scale(file, space, place) for place in range(len(space.axes))]
@@ -176,7 +176,6 @@ def merge(space: Space, folder: Path, output: Path) -> Table:
         for name, value in _attributes(space, table).items():
             file.attrs[name] = value
     part.replace(output)
-    return table
 
 
 def _scale(file: h5py.File, space: Space, place: int) -> h5py.Dataset:

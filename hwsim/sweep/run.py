@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,14 @@ from hwsim.errors import bad
 from hwsim.sweep.check import StudyLike, checked
 from hwsim.sweep.drive import Driver, Shard, Watch, has_points
 from hwsim.sweep.executors import Factory, Opener, mpi, opener
-from hwsim.sweep.merge import merge
+from hwsim.sweep.merge import Table, merge, write
+from hwsim.sweep.outputs import Output
 from hwsim.sweep.space import Space
 
 if TYPE_CHECKING:
     import xarray
+
+    from hwsim.sweep.search import Found
 
 
 @dataclass(frozen=True)
@@ -28,11 +32,15 @@ class Result:
     output : Path
         HDF5 file, whole where no point is missing.
     counts : dict of str to int
-        Points by status.
+        Points by status; empty for a shard, which writes no result.
+    space, table
+        The points and their answers.
     """
 
     output: Path
     counts: dict[str, int]
+    space: Space
+    table: Table | None = None
 
     def dataset(self) -> xarray.Dataset:
         """The result in xarray (needs hwsim[analysis])."""
@@ -41,9 +49,9 @@ class Result:
         return xarray.load_dataset(self.output, engine="h5netcdf")
 
 
-def default_output(space: Space) -> Path:
+def default_output(space: Space, suffix: str = "") -> Path:
     """Where a study goes that nobody named a file for."""
-    return Path(f"{space.study.study or space.study.id or 'study'}.h5")
+    return Path(f"{space.study.study or space.study.id or 'study'}{suffix}.h5")
 
 
 def folder_of(output: Path) -> Path:
@@ -103,6 +111,54 @@ def sweep(
         return _run(study, lambda: nullcontext(pool), retry_failed=retry_failed, **given)
 
 
+def search(
+    study: StudyLike,
+    executor: str | Factory = "local",
+    *,
+    output: str | Path | None = None,
+    workers: int | None = None,
+    trials: int = 100,
+    sampler: str = "tpe",
+    seed: int = 0,
+    resume: bool = False,
+    watch: Callable[[int, int], None] | None = None,
+) -> tuple[Found, Path]:
+    """Look for the best points of a study with objectives, and write its trials.
+
+    Parameters
+    ----------
+    study, executor, workers
+        As `sweep`; axes that are ranges are searched between their ends, others by their values.
+    output : str or Path, optional
+        HDF5 file; NAME-search.h5 by default.
+    trials : int
+        Points to look at.
+    sampler : {"tpe", "nsga2", "gp", "random"}
+        Of optuna.
+    resume : bool
+        Take the answers of an earlier search from its journals.
+
+    Returns
+    -------
+    found : Found
+        Trials, their Pareto front, the hypervolume by trial.
+    output : Path
+    """
+    from hwsim.sweep.search import Search
+
+    space = checked(study)
+    place = Path(output) if output else default_output(space, "-search")
+    folder = folder_of(place)
+    if has_points(folder) and not resume:
+        raise bad(str(folder), "journals of an earlier search", "--resume to go on, or another -o")
+    found = Search(space, folder, opener(executor, workers), trials, sampler, seed, watch).run()
+    table = found.table
+    table.columns |= {"pareto": Output("1", "1 on the front"), "hypervolume": Output("1", "of the first trials")}
+    table.values |= {"pareto": found.pareto.astype(float), "hypervolume": found.hypervolume}
+    write(found.space, table, place)
+    return found, place
+
+
 def _run(study: Any, pools: Opener, *, output: Any, shard: str, resume: bool, restart: bool, retry_failed: bool,
          watch: Watch | None) -> Result:  # fmt: skip
     space = checked(study)
@@ -117,8 +173,9 @@ def _run(study: Any, pools: Opener, *, output: Any, shard: str, resume: bool, re
         raise bad(str(folder), "journals of an earlier run", "--resume to go on, or --restart to start anew")
     Driver(space, folder, pools, part, retry_failed, watch).run()
     if shard:
-        return Result(place, {})
-    return Result(place, merge(space, folder, place).counts())
+        return Result(place, {}, space)
+    table = merge(space, folder, place)
+    return Result(place, table.counts(), space, table)
 
 
 def merged(study: StudyLike, output: str | Path | None = None) -> Result:
@@ -128,4 +185,5 @@ def merged(study: StudyLike, output: str | Path | None = None) -> Result:
     folder = folder_of(place)
     if not has_points(folder):
         raise bad(str(folder), "no journals", "the folder of a study that ran", f"hwsim sweep ... -o {place}")
-    return Result(place, merge(space, folder, place).counts())
+    table = merge(space, folder, place)
+    return Result(place, table.counts(), space, table)

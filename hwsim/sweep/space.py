@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -78,6 +78,10 @@ class Space:
             on_columns,
             derived,
         )
+
+    def over(self, axis: Dimension) -> Space:
+        """The same study over other points: those of one dimension."""
+        return replace(self, axes=[axis])
 
     @cached_property
     def shape(self) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ import json
 import os
 import threading
 import time
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from hwsim.describe import restore
 from hwsim.describe.study import Study
+from hwsim.sweep.axes import Dimension
 from hwsim.sweep.journal import DONE, FAILED, Journal
 from hwsim.sweep.points import Answer
 from hwsim.sweep.space import Ints, Space
@@ -46,13 +48,13 @@ class Worker:
         self.journal = Journal(folder / JOURNALS, self.space.layout, columns)
         self.name = self.journal.path.stem
 
-    def answer(self, indices: Ints) -> Report:
+    def answer(self, space: Space, indices: Ints) -> Report:
         """Answer points; each batch is in the journal before the next one starts."""
         done, begun = 0, time.thread_time()
-        for heavy, light, rows in self.space.batches(indices):
-            keys = self.space.keys(rows)
+        for heavy, light, rows in space.batches(indices):
+            keys = space.keys(rows)
             self.journal.begin(keys)
-            answers = list(self.space.kind.answer(heavy, light))
+            answers = list(space.kind.answer(heavy, light))
             self._keep(keys, answers)
             done += sum(not answer.error for answer in answers)
         return Report(done, len(indices) - done, self.name, time.thread_time() - begun)
@@ -76,21 +78,37 @@ def run_task(folder: str, token: str, first: int, last: int, indices: Ints | Non
     folder : str
         Folder of the study, which all workers see.
     token : str
-        Changes when the study in the folder does.
+        Of `write_study`: another run, another token.
     """
+    worker = _opened(folder, token)
+    if indices is None:
+        indices = np.concatenate([worker.space.task(number) for number in range(first, last)])
+        indices = indices[worker.space.allowed(indices)]
+    return worker.answer(worker.space, indices)
+
+
+def run_rows(folder: str, token: str, paths: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> Report:
+    """Answer points that are no points of the grid: the values of `paths` in each row."""
+    worker = _opened(folder, token)
+    space = worker.space.over(Dimension("row", paths, tuple(rows), ("row",) * len(paths)))
+    return worker.answer(space, np.arange(len(rows)))
+
+
+def _opened(folder: str, token: str) -> Worker:
+    """This thread's worker of a study."""
     worker: Worker | None = getattr(_own, "worker", None)
     if worker is None or worker.token != token:
         if worker is not None:
             worker.journal.close()
         worker = _own.worker = Worker(Path(folder), token)
-    if indices is None:
-        indices = np.concatenate([worker.space.task(number) for number in range(first, last)])
-        indices = indices[worker.space.allowed(indices)]
-    return worker.answer(indices)
+    return worker
 
 
-def write_study(folder: Path, study: Study) -> None:
-    """Put a study, with all that it refers to, where workers read it."""
+def write_study(folder: Path, study: Study) -> str:
+    """Put a study, with all that it refers to, where workers read it; returns the token of this run.
+
+    A worker that outlives a run (of a Dask cluster) opens the study anew when the token changes.
+    """
     (folder / JOURNALS).mkdir(parents=True, exist_ok=True)
     text = json.dumps(study.resolved(), indent=1)
     place = folder / STUDY_FILE
@@ -98,6 +116,7 @@ def write_study(folder: Path, study: Study) -> None:
         part = place.with_suffix(f".{os.getpid()}.part")
         part.write_text(text)
         part.replace(place)
+    return uuid.uuid4().hex
 
 
 def read_study(folder: Path) -> Study:

@@ -19,6 +19,8 @@ from hwsim.sweep.drive import TRIES
 from hwsim.sweep.journal import GAVE_UP, journals
 from hwsim.sweep.points import OperatorPoints
 
+pytestmark = pytest.mark.hpc
+
 STUDY = """\
 study: kills
 base: {system: h100-sxm-x8, operator: {op: gemm, n: 2048, k: 1024}}
