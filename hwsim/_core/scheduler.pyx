@@ -90,6 +90,7 @@ cdef class Scheduler:
         rep.preempted += self.thrown_out
         if self.step.tokens:
             self.step.replica = p
+            self.step.lane = self.lane - p * self.lanes
             self.step.n_sched = self.step.n_decode + self.step.n_prefill
             self.step.preempted = rep.preempted
             self.step.kv_used_blocks = self.kv.usable - self.kv.free[p]

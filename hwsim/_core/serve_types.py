@@ -37,6 +37,7 @@ TOKEN_TIME, SEQ_TIME, PREFILL, DECODE, STEP = range(5)
 INT64 = np.dtype(np.int64)
 STEP_COLUMNS = (
     "replica",
+    "lane",  # of the replica: its decodes are stepped together; 0 where there is one stage
     "scheduled_ps",  # when the scheduler chose the batch
     "start_ps",  # when its first stage began it
     "end_ps",  # when it left the last one

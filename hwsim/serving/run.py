@@ -27,7 +27,7 @@ Sink = Callable[[np.ndarray, np.ndarray], None]  # STEP_DTYPE rows, CHUNK_DTYPE 
 
 
 # Columns of the steps that every run keeps, whatever it records: metrics and pictures need them.
-KEPT = ("replica", "start_ps", "end_ps", "n_decode", "kv_used_blocks", "running", "waiting")
+KEPT = ("replica", "lane", "start_ps", "end_ps", "n_decode", "kv_used_blocks", "running", "waiting")
 
 
 @dataclass

@@ -45,9 +45,11 @@ TABLES: dict[str, Table] = {
     }),
     "steps": Table("step", "steps", 16384, {
         "replica": Column("i4", "1", "replica"),
+        "lane": Column("i4", "1", "decodes of the replica that are stepped together"),
         "scheduled_ps": Column("i8", "ps", "time the batch was chosen"),
-        "start_ps": Column("i8", "ps", "start of the step on the device"),
-        "end_ps": Column("i8", "ps", "end of the step on the device"),
+        "start_ps": Column("i8", "ps", "start of the step on its first stage"),
+        "end_ps": Column("i8", "ps", "end of the step on its last stage"),
+        "busy_ps": Column("i8", "ps", "time of the step on all its stages"),
         "attention_ps": Column("i8", "ps", "attention of all layers"),
         "tokens": Column("i4", "tokens", "tokens scheduled"),
         "padded": Column("i4", "tokens", "tokens computed, after padding to a captured size"),

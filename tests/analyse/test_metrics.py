@@ -224,3 +224,15 @@ def test_long_defaults_are_wrapped() -> None:
     assert lines[5].startswith("defaults   parameter 0 value, parameter 1 value,")
     assert lines[6].startswith("           parameter")
     assert all(len(line) <= 110 for line in lines[5:8])
+
+
+def test_tokens_of_a_user_are_as_far_apart_as_the_steps_of_its_lane():
+    """Two lanes take turns every 10 ps: a token of each comes every 20."""
+    steps = {name: np.zeros(40, np.int64) for name in ("replica", "start_ps", "kv_used_blocks")}
+    steps |= {"lane": np.arange(40) % 2, "end_ps": 10 * np.arange(1, 41), "n_decode": np.full(40, 3)}
+    requests = {name: np.array([0, 0]) for name in ("arrival_ps", "cached_tokens", "preemptions")}
+    requests |= {"first_token_ps": np.array([10, 20]), "finish_ps": np.array([390, 400])}
+    requests |= {"prompt_tokens": np.array([1, 1]), "output_tokens": np.array([20, 20])}
+    found = measure(requests, steps)
+    assert (found.itl.p50, found.itl.p99) == (20, 20)
+    assert found.tpot.mean == 20
