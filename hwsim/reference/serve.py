@@ -309,8 +309,9 @@ class Serving:
         contexts = [context for _, context in batch.decodes]
         self.chunks += [(len(self.steps), request.number, tokens, cached) for request, tokens, cached in batch.chunks]
         self.steps.append((
-            number, batch.lane, now, start, end, busy, of_layers, batch.tokens, padded, len(contexts), len(batch.chunks),
-            len(scheduled), sum(contexts), sum(-(-c // rules.tile_tokens) for c in contexts), max(contexts, default=0),
+            number, batch.lane, now, start, end, busy, of_layers, batch.tokens, padded, len(contexts),
+            len(batch.chunks), len(scheduled), sum(contexts),
+            sum(-(-c // rules.tile_tokens) for c in contexts), max(contexts, default=0),
             replica.preempted, rules.kv_blocks - 1 - len(replica.blocks.free),
             len(replica.inbox) + len(replica.waiting), len(replica.running), *cells,
         ))  # fmt: skip
