@@ -16,6 +16,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "list": ("list", "Names of descriptions"),
     "show": ("show", "Print a description, its numbers and their sources"),
     "check": ("check", "Find every fault of description files"),
+    "roofline": ("roofline", "Rooflines of systems with a model's operators on them"),
     "schema": ("schema", "JSON schema of a kind of descriptions, for editors"),
     "replay": ("replay", "Replay a request trace on a system, a model and a plan"),
     "rerun": ("rerun", "Repeat a recorded run and compare every number"),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
 
 from hwsim.describe import library
+from hwsim.errors import bad
 
 
 @click.command()
@@ -15,15 +17,47 @@ from hwsim.describe import library
 @click.option("--kind", help="Kind of NAME, where several kinds have it.")
 @click.option("--tree", "paths", is_flag=True, help="Of a study: print every path that an axis may change.")
 @click.option("--provenance", is_flag=True, help="Print source and status of each number.")
+@click.option("--draw", is_flag=True, help="Draw the blocks of an accelerator or a system (into NAME.svg unless -o).")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Picture to write: .svg, .png or .pdf.")
 @click.option(
     "--set", "sets", multiple=True, metavar="PATH=VALUE", help="Override a value, e.g. clocks.core='1.5 GHz'."
 )
-def command(name: str, kind: str | None, paths: bool, provenance: bool, sets: tuple[str, ...]) -> None:
-    """Print the description NAME (a name, a YAML file or a model's config.json)."""
+def command(
+    name: str,
+    kind: str | None,
+    paths: bool,
+    provenance: bool,
+    draw: bool,
+    output: Path | None,
+    sets: tuple[str, ...],
+) -> None:
+    """Print the description NAME (a name, a YAML file or a model's config.json), or draw it."""
     from hwsim.describe.loader import load
-    from hwsim.describe.provenance import counts
 
     description = load(name, "study" if paths else kind, sets)
+    if draw:
+        target = output or Path(f"{description.id}.svg")
+        _draw(description, target)
+        click.echo(f"{description.kind} {description.id}: {target}")
+        return
+    if output is not None:
+        raise bad("-o", str(output), "--draw beside it: only pictures are written")
+    _print(name, description, paths, provenance)
+
+
+def _draw(description: Any, output: Path) -> None:
+    """Write the picture of a description."""
+    from hwsim.analyse.blocks import blocks
+    from hwsim.analyse.chip_plot import draw
+    from hwsim.analyse.plots import save
+
+    save(draw(blocks(description)), output)
+
+
+def _print(name: str, description: Any, paths: bool, provenance: bool) -> None:
+    """The description as text."""
+    from hwsim.describe.provenance import counts
+
     if paths:
         _paths(description)
         return
