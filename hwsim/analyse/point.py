@@ -15,7 +15,7 @@ import numpy as np
 
 from hwsim import memo
 from hwsim.analyse.of_run import measure
-from hwsim.errors import InputError
+from hwsim.errors import InputError, bad
 from hwsim.serving.deployment import Deployment, compile
 from hwsim.serving.run import run
 from hwsim.trace import BOUND_CLASSES
@@ -191,7 +191,12 @@ class _Served:
         count = ROUNDS * case.concurrency
         rows = np.zeros(count, np.int64), np.full(count, case.isl), np.full(count, case.osl)
         table = RequestTable.of(*rows, name=f"{case.concurrency} users", format="closed-loop")
-        metrics = measure(run(self.made, table, router="least-loaded", concurrency=case.concurrency))
+        done = run(self.made, table, router="least-loaded", concurrency=case.concurrency)
+        if done.refused:
+            model = self.made.model
+            got = f"{case.isl} + {case.osl} tokens, prompt and output"
+            raise bad("requests", got, f"at most the {model.positions} positions of {model.id}")
+        metrics = measure(done)
         times = (metrics.ttft.mean, metrics.tpot.mean, metrics.itl.p99)
         bound = BOUND_CLASSES.index(max(BOUND_CLASSES, key=metrics.bound.__getitem__))
         energy = sum(metrics.energy_pj.values()) // 1000
