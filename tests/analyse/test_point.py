@@ -36,9 +36,9 @@ def test_rows_keep_their_place_whether_they_run_or_not(tmp_path):
         + "h100-sxm-x2,vllm,llama-3.1-8b,bf16,1,2,,,2,64,4,stages\n"
         + "h100-sxm-x8,vllm,llama-3.1-8b,bf16,4,,,,2,64,4,left over\n"
         + "h100-sxm,vllm,llama-3.1-8b,bf16,1,,,,1,500000,4,too long\n"
-        + "h100-sxm,vllm,llama-2-7b,bf16,1,,,,1,4096,4,beyond positions\n",
+        + "h100-sxm,vllm,llama-2-7b,bf16,1,,,,1,4096,4,past the end\n",
     )
-    assert [row["note"] for row in rows] == ["first", "too large", "stages", "left over", "too long", "beyond positions"]
+    assert [row["note"] for row in rows] == ["first", "too large", "stages", "left over", "too long", "past the end"]
     assert [bool(row["error"]) for row in rows] == [False, True, False, True, True, True]
     assert [bool(row["ttft_ms"]) for row in rows] == [True, False, True, False, False, False]
     assert "would fit with tp=2" in rows[1]["error"]
