@@ -48,7 +48,7 @@ class Quantize(Block):
     launch: Seconds = Field(description="time of each beyond the launch of a plain kernel")
     rows: Seconds = Field(description="serial part at 256 rows or more (falls in proportion below)")
     columns: Seconds = Field(description="serial part at 8192 columns (in proportion)")
-    bandwidth: Ratio = Field(description="share of the memory rate the passes over the activations reach")
+    bandwidth: Ratio = Field(description="share of what the memory sustains that the passes over the activations reach")
 
 
 class Gemm(Block):
@@ -67,7 +67,7 @@ class Elementwise(Block):
     """Norms, activations, rotary embedding, residual additions, sampling."""
 
     launch: Seconds = Field(description="start and drain of one kernel")
-    efficiency: Ratio = Field(description="share of the memory rate a long kernel reaches")
+    efficiency: Ratio = Field(description="share of what the memory sustains that a long kernel reaches")
     sampler: Seconds | None = Field(None, description="start of all kernels of the sampler; none = as one kernel")
 
 

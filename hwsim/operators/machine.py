@@ -97,8 +97,6 @@ class Machine:
         Bytes: a program can have of one core, of the device's memory (0: it has none), of the tier that holds models.
     port, hbm_rate : Fraction
         Sustained bytes per cycle: into one core, of the device's memory (0 without one, as all of `hbm`).
-    hbm_peak : Fraction
-        Published bytes per cycle of the device's memory.
     hbm_latency, launch : int
         Cycles: first byte of memory; start and drain of a kernel.
     physics, kernels, power, chip, collectives : descriptions
@@ -126,7 +124,6 @@ class Machine:
     hbm: int
     room: int
     hbm_rate: Fraction
-    hbm_peak: Fraction
     hbm_latency: int
     launch: int
     timing: Timing
@@ -282,10 +279,9 @@ def resolve(chip: Any, stack: Any, how: Any) -> Machine:
 def _memory(hbm: Any, law: ServiceLaw | None, clock: int) -> dict[str, Any]:
     """Fields of the device's memory."""
     if law is None:
-        return {"hbm": 0, "hbm_peak": Fraction(0), "hbm_rate": Fraction(0), "hbm_latency": 0}
+        return {"hbm": 0, "hbm_rate": Fraction(0), "hbm_latency": 0}
     return {
         "hbm": int(hbm.capacity),
-        "hbm_peak": hbm.rate / clock,
         "hbm_rate": per_cycle(law.rate / clock),
         "hbm_latency": cycles_ceil(law.latency, Fraction(clock)),
     }

@@ -144,12 +144,12 @@ def token_uses(model: Model, tp: Devices, precision: str, wide: str = "bf16") ->
     def gemm(name: str, n: int, k: int) -> Use:
         return Use(name, "gemm", {"n": n, "k": k}, "m", 1, precision)
 
-    def rows(name: str, kind: str, cols: int, count: int = 1, part: Part = "layer") -> Use:
-        return Use(name, kind, {"cols": cols}, "rows", count, act, part=part)
+    def rows(name: str, kind: str, cols: int, count: int = 1, part: Part = "layer", **variant: int) -> Use:
+        return Use(name, kind, {"cols": cols} | variant, "rows", count, act, part=part)
 
     yield rows("embedding", "embed", hidden, part="embedding")
-    yield rows("norms", "norm", hidden, count=model.norms)
-    yield rows("final_norm", "norm", hidden, part="head")
+    yield rows("norms", "norm", hidden, count=model.norms, residual=1)
+    yield rows("final_norm", "norm", hidden, part="head", residual=1)
     yield gemm("qkv", q_cols + 2 * kv_cols, hidden)
     if model.qk_norm:
         yield rows("qk_norm", "norm", q_cols + kv_cols)
@@ -157,7 +157,7 @@ def token_uses(model: Model, tp: Devices, precision: str, wide: str = "bf16") ->
         yield rows("rope", "rope", q_cols + kv_cols)
     yield gemm("attention_output", hidden, q_cols)
     yield gemm("gate_up" if model.gated else "up", ffn * (2 if model.gated else 1), hidden)
-    yield rows("activation", "activation", ffn)
+    yield rows("activation", "activation", ffn, gated=int(model.gated))
     yield gemm("down", hidden, ffn)
     if tp > 1:
         reduces = 1 if model.parallel_residual else 2

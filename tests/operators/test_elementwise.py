@@ -22,7 +22,7 @@ def test_a_large_activation_runs_at_the_rate_of_memory() -> None:
     result = simulate(machine, "activation", {"rows": 65536, "cols": 8192, "gated": 1})
     total = 3 * 65536 * 8192 * 2
     assert result.bytes["hbm"][0] == total
-    rate = machine.hbm_peak * machine.kernels.elementwise.efficiency * machine.clock
+    rate = machine.hbm_rate * machine.kernels.elementwise.efficiency * machine.clock
     assert total / float(rate) <= result.time_ps[0] / 1e12 <= 1.01 * total / float(rate)
     assert result.bound_name(0) == "hbm"
 
@@ -31,3 +31,12 @@ def test_rows_that_fit_stay_in_the_l2() -> None:
     result = simulate(Machine.of("h100-sxm", "vllm"), "norm", {"rows": 64, "cols": 8192, "residual": 1})
     assert result.bytes["hbm"][0] == 0
     assert result.bytes["l2"][0] == 4 * 64 * 8192 * 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stream_is_never_faster_than_what_its_memory_sustains(kind: str) -> None:
+    """Also behind a slower memory than the chip's: what is published of the device makes nothing faster."""
+    for sets in ([], ["tiers.hbm.memory=hbm2-2000"], ["tiers.hbm.efficiency=40 %"]):
+        machine = Machine.of("h100-sxm", "ideal", sets={"accelerator": sets})
+        result = simulate(machine, kind, {"rows": 40000, "cols": 8192})
+        assert result.time_ps[0] / 1e12 >= result.bytes["hbm"][0] / float(machine.hbm_rate * machine.clock)

@@ -125,7 +125,7 @@ class Mapper:
             block.sampler or block.launch if self.kind == "sample" else block.launch
         )
         rates = {
-            "hbm": (per_cycle(machine.hbm_peak * block.efficiency), machine.hbm_latency),
+            "hbm": (per_cycle(machine.hbm_rate * block.efficiency), machine.hbm_latency),
             "l2": (machine.l2_rate, max(machine.l2_latency, 1)),
             "port": (machine.port, 0),
             "vector": (machine.vector, 0),

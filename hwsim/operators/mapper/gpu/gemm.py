@@ -109,7 +109,7 @@ def quantize(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str) -> di
 def quantize_law(machine: Machine, dtype: str) -> np.ndarray:
     """LAW_DTYPE[1]: memory as the quantising kernels use it."""
     block = machine.kernels.gemm.quantize.get(dtype)
-    rate = per_cycle(machine.hbm_peak * block.bandwidth) if block else machine.stream_rate
+    rate = per_cycle(machine.hbm_rate * block.bandwidth) if block else machine.stream_rate
     return np.array([(rate.numerator, rate.denominator, 0, 0)], LAW_DTYPE)
 
 
