@@ -69,17 +69,23 @@ def work_of(machine: Machine, dims: Mapping[str, Ints], s: Split, dtype: str) ->
 
 
 def traffic(machine: Machine, dims: Mapping[str, Ints], s: Split, dtype: str) -> tuple[Ints, Ints]:
-    """Bytes from and to memory behind the chip: weights that stream, activations that do not fit beside them."""
+    """Bytes from and to memory behind the chip: weights that stream, activations that do not fit beside them.
+
+    Weights larger than the room on the chip come either once for each panel of rows, or once at all, in blocks of
+    columns that stay while all panels pass; then activations that do not fit come once for each block.
+    """
     batch, m, n, k = (dims[name] for name in ("batch", "m", "n", "k"))
     none = np.zeros_like(m)
     if not machine.streamed:
         return none, none
     weights, sources, results = size_bytes(n * k, dtype), size_bytes(m * k, dtype), RESULT * m * n
-    again = np.where(weights <= machine.activations, 1, s.panels)
     place = machine.activations if machine.timing.warm_activations else 0
     gone = absent(sources + results, place)
     share = np.minimum(gone, sources)
-    return batch * (weights * again + share), batch * (gone - share)
+    blocks = ceil_div(weights, machine.activations)
+    by_panels = weights * np.where(blocks <= 1, 1, s.panels) + share
+    by_columns = weights + share * blocks
+    return batch * np.minimum(by_panels, by_columns), batch * (gone - share)
 
 
 def programs(machine: Machine, dims: Mapping[str, Ints], dtype: str, chosen: Candidates) -> list[Programs]:
