@@ -137,7 +137,7 @@ def points(cases: Sequence[Case]) -> Iterator[tuple[int, Point | InputError]]:
         groups.setdefault(case.deployment, []).append(number)
     for numbers in groups.values():
         try:
-            served = _Served(cases[numbers[0]])
+            served = Served(_compiled(cases[numbers[0]]))
         except InputError as error:
             yield from ((number, error) for number in numbers)
             continue
@@ -149,22 +149,27 @@ def points(cases: Sequence[Case]) -> Iterator[tuple[int, Point | InputError]]:
         served.kept.flush()
 
 
-class _Served:
+def _compiled(case: Case) -> Deployment:
+    """The deployment of a case."""
+    names = ("kv_dtype", "max_num_seqs", "token_budget")
+    limits: dict[str, Any] = {name: getattr(case, name) or None for name in names}
+    return compile(case.system, case.model, case.plan, case.software, precision=case.precision, **limits)
+
+
+class Served:
     """A deployment and what is kept of its points: integers, from which a point's figures follow."""
 
     NUMBERS = ("ttft", "tpot", "itl", "makespan", "energy_nj", "bound")
 
-    def __init__(self, case: Case) -> None:
-        names = ("kv_dtype", "max_num_seqs", "token_budget")
-        limits: dict[str, Any] = {name: getattr(case, name) or None for name in names}
-        self.made = compile(case.system, case.model, case.plan, case.software, precision=case.precision, **limits)
+    def __init__(self, made: Deployment) -> None:
+        self.made = made
         described = self.made.system, self.made.model, self.made.software, self.made.plan
         key = {"point": RULES, "rounds": ROUNDS, "descriptions": [each.digest for each in described],
                "precision": self.made.precision, "kv_dtype": self.made.kv_dtype}  # fmt: skip
         self.kept = memo.Table(key, 3, len(self.NUMBERS))
 
     def point(self, case: Case) -> Point:
-        """A point from what is kept, else simulated."""
+        """A point from what is kept, else simulated; of the case, users and lengths count."""
         question = np.array([[case.concurrency, case.isl, case.osl]], np.int64)
         found, numbers = self.kept.get(question)
         if not found[0]:

@@ -114,21 +114,23 @@ class Base(Block):
     model: Annotated[Model | None, Reference("model")] = Field(None, description="needed to serve")
     plan: Annotated[Plan | None, Reference("plan")] = Field(None, description="degrees of parallelism, e.g. {tp: 8}")
     software: Annotated[Software | None, Reference("software")] = Field(
-        None, description="ideal for operators and vllm to serve, unless stated"
+        None, description="vllm to replay a trace, ideal for anything else, unless stated"
     )
     protocol: Annotated[Protocol | None, Reference("protocol")] = Field(None, description="how an operator is timed")
     precision: Literal["bf16", "fp16", "fp8", "nvfp4", "int8", "int4"] = Field("bf16", description="of the weights")
-    kv_dtype: Literal["bf16", "fp16", "fp8"] = Field("bf16", description="of the KV cache")
+    kv_dtype: Literal["", "bf16", "fp16", "fp8"] = Field(
+        "", description="of the KV cache; the chip's own unless stated"
+    )
     operator: dict[str, Single] = Field({}, description="op, dtype and dimensions, as the columns of `hwsim op`")
     trace: str = Field("", description="request file or recipe to replay")
     recipe: Annotated[Recipe | None, Reference("recipe")] = Field(None, description="a recipe whose numbers are axes")
-    concurrency: Count | None = Field(None, description="closed loop with so many requests in flight")
+    concurrency: Count | None = Field(None, description="closed loop of so many users; with a trace, over its lengths")
     workload: Workload = Field(Workload.model_construct(), validate_default=False, description="requests of a point")
 
     @property
     def points(self) -> Literal["operator", "trace", "concurrency"]:
         """What a point is."""
-        return "operator" if self.operator else "concurrency" if self.concurrency else "trace"
+        return "operator" if self.operator else "trace" if self.trace or self.recipe else "concurrency"
 
     @model_validator(mode="after")
     def _one_kind(self) -> Base:

@@ -47,6 +47,11 @@ class Shard:
             raise bad("--shard", repr(text), "I/N with 1 <= I <= N, e.g. 3/16")
         return cls(int(number) - 1, int(count))
 
+    @property
+    def label(self) -> str:
+        """Its name in the names of journals."""
+        return f"{self.number + 1}of{self.count}"
+
     def tasks(self, space: Space) -> range:
         """Numbers of its tasks."""
         return range(self.number, space.tasks, self.count)
@@ -88,15 +93,15 @@ class Driver:
         """
         retry_before = time.time() if self.again else 0.0
         with self._locked():
-            self.token = write_study(self.folder, self.space.study)
+            self.token = write_study(self.folder, self.space.study, self.shard.label)
             without = 0
             while without < ROUNDS:
-                ledger = Ledger.read(self.folder, self.space, retry_before)
+                ledger = Ledger.read(self.folder, self.space, retry_before, self.shard.label)
                 self._give_up(ledger)
                 self._expect(ledger)
                 if not self._round(ledger):
                     return
-                now = Ledger.read(self.folder, self.space, retry_before)
+                now = Ledger.read(self.folder, self.space, retry_before, self.shard.label)
                 without = without + 1 if len(now.answered) == len(ledger.answered) else 1
         raise HwsimError(f"workers died {ROUNDS} times without answering a point: see their own messages")
 
@@ -199,7 +204,8 @@ class Driver:
 
     @contextmanager
     def _own_journal(self) -> Iterator[Journal]:
-        journal = Journal(self.folder / JOURNALS, self.space.layout, len(self.space.kind.outputs))
+        columns = len(self.space.kind.outputs)
+        journal = Journal(self.folder / JOURNALS, self.space.layout, columns, self.shard.label)
         try:
             yield journal
         finally:
@@ -209,7 +215,7 @@ class Driver:
     def _locked(self) -> Iterator[None]:
         """One driver a shard at a time."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        place = self.folder / f"driver-{self.shard.number + 1}-of-{self.shard.count}.lock"
+        place = self.folder / f"driver-{self.shard.label}.lock"
         descriptor = os.open(place, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -4,7 +4,7 @@ A journal is one file of one worker. It begins with the layout of its rows; then
 *begin* block names the points a worker starts on, a *rows* block holds their answers. A file has one writer, which
 holds a lock on it while it lives, and is never changed: a killed writer leaves whole blocks and at most one torn one at
 the end. Written blocks survive the death of the process at once; a power loss can take those of the last
-`SYNC_SECONDS`.
+`SYNC_SECONDS`, or 20 times as long as the file system took for the last sync.
 
 A point is known by its key, so that journals of any number of workers, shards and resumed runs are one set.
 """
@@ -32,8 +32,9 @@ MAGIC = b"hwsimjrn1\n"
 HEAD = struct.Struct("<10s16sH")  # magic, layout, columns
 BLOCK = struct.Struct("<BIIII")  # what, rows, bytes of rows, bytes of texts, crc32 of all that and what follows
 BEGIN, ROWS, BLAME = 1, 2, 3
-SYNC_SECONDS = 1.0
+SYNC_SECONDS, SYNC_SHARE = 1.0, 20  # least pause between two syncs; pause over the time that the last one took
 SUFFIX = ".jrn"
+WHOLE = "1of1"
 
 # Status of a point. A point of a study is in exactly one of these states.
 MISSING, DONE, FAILED, GAVE_UP, EXCLUDED = range(5)
@@ -73,17 +74,19 @@ class Journal:
     layout : bytes[16]
         What the columns are.
     columns : int
+    shard : str
+        Whose it is ("3of16"): a shard that starts again reads its own journals alone.
     """
 
-    def __init__(self, folder: Path, layout: bytes, columns: int) -> None:
+    def __init__(self, folder: Path, layout: bytes, columns: int, shard: str = WHOLE) -> None:
         self.dtype = row_dtype(columns)
-        self.path = folder / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}{SUFFIX}"
+        self.path = folder / f"{shard}-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}{SUFFIX}"
         try:
             self.descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
         except OSError as error:
             raise bad(str(folder), error.strerror or "no folder", "a folder that every worker can write") from None
         fcntl.flock(self.descriptor, fcntl.LOCK_EX)
-        self.synced = time.monotonic()
+        self.synced, self.pause = time.monotonic(), SYNC_SECONDS
         self._write(HEAD.pack(MAGIC, layout, columns))
 
     def begin(self, keys: Keys) -> None:
@@ -94,7 +97,7 @@ class Journal:
         """Answers of points, with the texts of those that failed."""
         assert rows.dtype == self.dtype
         self._block(ROWS, rows.tobytes(), len(rows), json.dumps(list(texts)) if texts else "")
-        if time.monotonic() - self.synced > SYNC_SECONDS:
+        if time.monotonic() - self.synced > self.pause:
             self.sync()
 
     def blame(self, keys: Keys) -> None:
@@ -102,9 +105,11 @@ class Journal:
         self._block(BLAME, keys.tobytes(), len(keys), "")
 
     def sync(self) -> None:
-        """Make sure that all blocks are on the disk."""
+        """Make sure that all blocks are on the disk; a file system that is slow at it is asked less often."""
+        begun = time.monotonic()
         os.fsync(self.descriptor)
         self.synced = time.monotonic()
+        self.pause = max(SYNC_SECONDS, SYNC_SHARE * (self.synced - begun))
 
     def close(self) -> None:
         """Give the journal up."""
@@ -125,9 +130,15 @@ class Journal:
             raise HwsimError(f"{self.path}: the disk is full; free some space and --resume")
 
 
-def journals(folder: Path) -> list[Path]:
-    """Journals of a folder, in the order of their names."""
-    return sorted(folder.glob(f"*{SUFFIX}"))
+def journals(folder: Path, shard: str = WHOLE) -> list[Path]:
+    """Journals of a folder, in the order of their names; of a shard, those that may hold its points.
+
+    Journals of as many shards hold the points of their own shard alone; any others may hold all.
+    """
+    found = sorted(folder.glob(f"*{SUFFIX}"))
+    count = shard.partition("of")[2]
+    labels = [path.name.partition("-")[0] for path in found]
+    return [path for path, label in zip(found, labels) if label == shard or label.partition("of")[2] != count]
 
 
 def blocks(path: Path, layout: bytes, columns: int) -> Iterator[Block]:

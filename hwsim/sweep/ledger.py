@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hwsim.sweep.journal import BEGIN, BLAME, DONE, GAVE_UP, ROWS, blocks, is_alive, journals, key_view
+from hwsim.sweep.journal import BEGIN, BLAME, DONE, GAVE_UP, ROWS, WHOLE, blocks, is_alive, journals, key_view
 from hwsim.sweep.space import Ints, Space
 from hwsim.sweep.work import JOURNALS
 
@@ -36,18 +36,20 @@ class Ledger:
     given_up: Counter[bytes] = field(default_factory=Counter)
 
     @classmethod
-    def read(cls, folder: Path, space: Space, retry_before: float = 0.0) -> Ledger:
+    def read(cls, folder: Path, space: Space, retry_before: float = 0.0, shard: str = WHOLE) -> Ledger:
         """Read all journals of a study's folder.
 
         Parameters
         ----------
         retry_before : float
             Points that failed before this unix time count as not answered: they are to be tried again.
+        shard : str
+            Whose points are asked for.
         """
         columns = len(space.kind.outputs)
         keys: list[Bytes] = []
         ledger = cls(np.zeros(0, "S16"))
-        for path in journals(folder / JOURNALS):
+        for path in journals(folder / JOURNALS, shard):
             alive = is_alive(path)
             in_hand: set[bytes] = set()
             for what, rows, _ in blocks(path, space.layout, columns):

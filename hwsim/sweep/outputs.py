@@ -35,6 +35,19 @@ _SPREADS = {
     "e2e": "arrival to last output token",
 }
 
+CLOSED: Outputs = {
+    "ttft_ms": Output("ms", "arrival to first output token, mean, the initial burst included"),
+    "tpot_ms": Output("ms", "time per output token of a request, mean"),
+    "itl_p99_ms": Output("ms", "time between two output tokens, 99th percentile"),
+    "tok_s": Output("tokens/s", "output tokens a second"),
+    "tok_s_user": Output("tokens/s", "output tokens a second that one user sees"),
+    "req_s": Output("requests/s", "requests a second"),
+    "energy_j_token": Output("J/token", "energy per output token"),
+    "power_w": Output("W", "power of the whole system, mean"),
+    "overload": Output("", "whether requests wait for KV blocks or slots", ("no", "borderline", "yes")),
+    "bound": Output("", "what limited most of the time", BOUND_CLASSES),
+}
+
 SERVING: Outputs = {
     "requests": Output("1", "requests of the run"),
     "finished": Output("1", "requests that got all their tokens"),

@@ -84,16 +84,19 @@ def pareto(axes: Axes, space: Space, table: Table, objectives: list[str]) -> Non
 
 
 def heat_map(axes: Axes, space: Space, table: Table, name: str) -> None:
-    """A column over the two longest axes; over the others, its best (of an objective) or its median.
+    """A column over the first two axes; over the others, its best (of an objective) or its median.
 
     Of samples: a scatter over the first two paths. Of one axis: a line.
     """
     values = table.values[name]
+    masked = name in space.study.objectives and "feasible" in table.values
+    if masked:
+        values = np.where(table.values["feasible"] == 1, values, np.nan)
     if len(space.axes) == 1 and len(space.axes[0].paths) > 1 and space.axes[0].name in ("sample", "trial"):
         _scatter(axes, space.axes[0], values, titled(table.columns[name], name))
         return
     grid = values.reshape(space.shape)
-    shown_axes = sorted(sorted(range(grid.ndim), key=lambda axis: -grid.shape[axis])[:2])
+    shown_axes = list(range(grid.ndim))[:2]
     others = tuple(axis for axis in range(grid.ndim) if axis not in shown_axes)
     way = space.study.objectives.get(name)
     reduce: Any = {"min": np.nanmin, "max": np.nanmax, None: np.nanmedian}[way]
@@ -102,6 +105,7 @@ def heat_map(axes: Axes, space: Space, table: Table, name: str) -> None:
         empty = np.isnan(grid).all(axis=others)
         grid = np.where(empty, np.nan, reduce(np.where(np.expand_dims(empty, others), 0.0, grid), axis=others))
         how = {"min": "least", "max": "most", None: "median"}[way]
+        how += " of feasible points" if masked else ""
         title += f"\n{how} over {', '.join(short(space.axes[axis].name) for axis in others)}"
     if grid.ndim == 1:
         axes.plot(grid, "o-", color=BLUE, markersize=4)
@@ -141,7 +145,8 @@ def _scatter(axes: Axes, axis: Dimension, values: NDArray[np.float64], title: st
 def _ticks(axis: Any, dimension: Dimension) -> None:
     """Values of a dimension as tick labels, as many as are readable."""
     places = range(0, len(dimension), -(-len(dimension) // TICKS))
-    axis.set_ticks(places, [" ".join(shown(value) for value in dimension.rows[place]) for place in places])
+    ends = [path.rpartition(".")[2] + " " for path in dimension.paths] if len(dimension.paths) > 1 else [""]
+    axis.set_ticks(places, [", ".join(map("".join, zip(ends, map(shown, dimension.rows[place])))) for place in places])
     axis.set_label_text(short(dimension.name))
     if axis.axis_name == "x" and max(len(str(dimension.rows[place])) for place in places) > 12:
         axis.set_tick_params(rotation=30)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from hwsim._core.bounds import BOUND_CLASSES
 from hwsim.analyse.metrics import Metrics
 from hwsim.analyse.of_run import measure
+from hwsim.analyse.point import Case, Served
 from hwsim.describe.plan import Plan
 from hwsim.describe.study import Workload
 from hwsim.errors import HwsimError, bad
@@ -26,7 +27,7 @@ from hwsim.operators.operator import DTYPES, kind_of
 from hwsim.operators.simulate import OpResult, simulate
 from hwsim.serving.deployment import Deployment, deploy
 from hwsim.serving.run import Run, run
-from hwsim.sweep.outputs import OPERATOR, SERVING, Outputs
+from hwsim.sweep.outputs import CLOSED, OPERATOR, SERVING, Outputs
 from hwsim.sweep.variants import Assigned, Cache, Variants, root_of
 from hwsim.workload import load
 from hwsim.workload.recipe import draw
@@ -156,7 +157,7 @@ def _operator_values(machine: Machine, result: OpResult) -> Floats:
 
 @dataclass
 class ServingPoints:
-    """Requests through a deployment: a trace as it arrives, or a closed loop with so many requests in flight."""
+    """Requests of a trace through a deployment: as they arrive, or in a closed loop of so many users."""
 
     variants: Variants
     outputs: Outputs = field(default_factory=lambda: SERVING)
@@ -196,20 +197,15 @@ class ServingPoints:
         """Requests of a point."""
         workload: Workload = self.variants.plain("workload", assigned)
         traffic = self._traffic(assigned)
-        concurrency = self.variants.plain("concurrency", assigned)
-        drawn = (*traffic, concurrency, workload.requests, workload.seed, workload.failures, workload.isl, workload.osl)
-        whole = self.tables.get(drawn, lambda: self._drawn(workload, assigned, concurrency))
+        drawn = (*traffic, workload.requests, workload.seed, workload.failures)
+        whole = self.tables.get(drawn, lambda: self._drawn(workload, assigned))
         return whole if workload.rate_scale == 1 else whole.scaled(Fraction(workload.rate_scale))
 
-    def _drawn(self, workload: Workload, assigned: Assigned, concurrency: int | None) -> RequestTable:
+    def _drawn(self, workload: Workload, assigned: Assigned) -> RequestTable:
         recipe, trace = self.variants.description("recipe", assigned), self.variants.plain("trace", assigned)
         if recipe is not None:
             return draw(recipe, workload.requests, workload.seed)  # type: ignore[arg-type]
-        if trace:
-            return load(trace, workload.requests, None, workload.seed, workload.failures)
-        count = workload.requests or LOOPS * (concurrency or 1)
-        equal = np.ones(count, np.int64)
-        return RequestTable.of(0 * equal, equal * (workload.isl or 1), equal * (workload.osl or 1), name="closed-loop")
+        return load(trace, workload.requests, None, workload.seed, workload.failures)
 
     def answer(self, heavy: Assigned, light: Sequence[Assigned]) -> Iterator[Answer]:
         """Answers of the loads of one deployment, one after the other."""
@@ -227,9 +223,6 @@ class ServingPoints:
         if done.refused == len(table):
             raise bad("KV cache", f"{len(table)} requests, none of which fits", "at least one request that fits")
         return _serving_values(done, measure(done, workload.slo or None), workload.seed)
-
-
-LOOPS = 10  # requests of a closed loop for each one in flight, unless the workload says how many
 
 
 def _serving_values(done: Run, found: Metrics, seed: int) -> Floats:
@@ -261,8 +254,28 @@ def _serving_values(done: Run, found: Metrics, seed: int) -> Floats:
     return np.array([nan if columns[name] is None else columns[name] for name in SERVING], float)
 
 
+@dataclass
+class ClosedPoints(ServingPoints):
+    """Closed loops of requests of one length each: the points of `hwsim point`, equal to the bit."""
+
+    outputs: Outputs = field(default_factory=lambda: CLOSED)
+    served: Cache = field(default_factory=lambda: Cache(4))
+
+    def _one(self, assigned: Assigned) -> Floats:
+        workload: Workload = self.variants.plain("workload", assigned)
+        made = self.deployment(assigned)
+        served = self.served.get(id(made), lambda: Served(made))
+        users = self.variants.plain("concurrency", assigned)
+        found = served.point(Case("", "", users, workload.isl or 1, workload.osl or 1))
+        served.kept.flush()
+        columns: dict[str, Any] = {name: getattr(found, name) for name in CLOSED}
+        columns["overload"] = CLOSED["overload"].labels.index(found.overload.partition(":")[0])
+        columns["bound"] = BOUND_CLASSES.index(found.bound)
+        return np.array([float("nan") if columns[name] is None else columns[name] for name in CLOSED], float)
+
+
 KINDS_OF_POINTS: dict[str, type[Any]] = {
     "operator": OperatorPoints,
     "trace": ServingPoints,
-    "concurrency": ServingPoints,
+    "concurrency": ClosedPoints,
 }

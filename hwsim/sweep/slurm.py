@@ -7,10 +7,13 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from hwsim.errors import HwsimError, bad
+
+LOOK_SECONDS = 2.0
 
 SCRIPT = """\
 #!/bin/bash
@@ -78,8 +81,9 @@ def submit(study: str, output: Path, folder: Path, shards: int, options: str = "
     (folder / "shards.sh").write_text(SCRIPT.format(**words))
     array = _sbatch([*given, f"--array=1-{shards}", str(folder / "shards.sh")])
     (folder / "merge.sh").write_text(MERGE.format(**words))
-    after = [f"--dependency=afterany:{array}", *(["--wait"] if wait else [])]
-    merge = _sbatch([*_placing(given), *after, str(folder / "merge.sh")])
+    merge = _sbatch([*_placing(given), f"--dependency=afterany:{array}", str(folder / "merge.sh")])
+    while wait and _is_queued(merge):
+        time.sleep(LOOK_SECONDS)
     return Submitted(array, merge)
 
 
@@ -87,6 +91,12 @@ def _placing(options: list[str]) -> list[str]:
     """Options that say where a job may run; a merge needs one core, whatever a shard needs."""
     kept = ("--partition", "-p", "--account", "-A", "--qos", "-q", "--time", "-t")
     return [option for option in options if option.partition("=")[0] in kept and "=" in option]
+
+
+def _is_queued(job: str) -> bool:
+    """Whether a job waits or runs (`sbatch --wait` would look only every half minute)."""
+    done = subprocess.run(["squeue", "--noheader", "--jobs", job], capture_output=True, text=True, check=False)
+    return bool(done.stdout.strip())
 
 
 def _sbatch(arguments: list[str]) -> str:

@@ -19,7 +19,7 @@ from hwsim.describe.block import Description
 from hwsim.describe.kinds import field_names
 from hwsim.describe.loader import build
 from hwsim.describe.study import Base, Study, Workload
-from hwsim.describe.tree import Mark, Path, Tree, dotted, leaves
+from hwsim.describe.tree import Mark, Path, Tree, dotted, leaves, scalar
 from hwsim.errors import bad
 from hwsim.sweep.axes import shown
 
@@ -29,7 +29,7 @@ DESCRIBED = ("system", "model", "plan", "software", "protocol", "recipe")
 DEFAULTS = {
     "operator": {"software": "ideal", "protocol": "in-model"},
     "trace": {"software": "vllm", "protocol": "in-model"},
-    "concurrency": {"software": "vllm", "protocol": "in-model"},
+    "concurrency": {"software": "ideal", "protocol": "in-model"},
 }
 KEPT = 64  # descriptions a worker keeps
 
@@ -111,7 +111,7 @@ class Variants:
             return Tree({}, {(): Mark(root)}) if root == "plan" else None
         if root == "plan" and "=" in str(name):
             pairs = [part.partition("=") for part in str(name).split(",")]
-            return Tree({key.strip(): int(count) for key, _, count in pairs if count.isdecimal()}, {(): Mark(name)})
+            return Tree({key.strip(): scalar(value.strip()) for key, _, value in pairs}, {(): Mark(name)})
         found = load(str(name), root).tree
         return Tree(resolve.copy(found.value), dict(found.marks))
 

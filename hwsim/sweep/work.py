@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from hwsim.describe import restore
 from hwsim.describe.study import Study
 from hwsim.sweep.axes import Dimension
-from hwsim.sweep.journal import DONE, FAILED, Journal
+from hwsim.sweep.journal import DONE, FAILED, WHOLE, Journal
 from hwsim.sweep.points import Answer
 from hwsim.sweep.space import Ints, Space
 
@@ -45,7 +45,7 @@ class Worker:
         self.token = token
         self.space = Space.of(read_study(folder))
         columns = len(self.space.kind.outputs)
-        self.journal = Journal(folder / JOURNALS, self.space.layout, columns)
+        self.journal = Journal(folder / JOURNALS, self.space.layout, columns, token.partition(".")[0])
         self.name = self.journal.path.stem
 
     def answer(self, space: Space, indices: Ints) -> Report:
@@ -104,8 +104,8 @@ def _opened(folder: str, token: str) -> Worker:
     return worker
 
 
-def write_study(folder: Path, study: Study) -> str:
-    """Put a study, with all that it refers to, where workers read it; returns the token of this run.
+def write_study(folder: Path, study: Study, shard: str = WHOLE) -> str:
+    """Put a study, with all that it refers to, where workers read it; returns the token of this run of a shard.
 
     A worker that outlives a run (of a Dask cluster) opens the study anew when the token changes.
     """
@@ -116,7 +116,7 @@ def write_study(folder: Path, study: Study) -> str:
         part = place.with_suffix(f".{os.getpid()}.part")
         part.write_text(text)
         part.replace(place)
-    return uuid.uuid4().hex
+    return f"{shard}.{uuid.uuid4().hex}"
 
 
 def read_study(folder: Path) -> Study:

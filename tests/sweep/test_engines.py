@@ -1,7 +1,6 @@
 """The engines people run: the same 500 points with equal bits on each of them."""
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -56,12 +55,8 @@ def test_three_ranks_of_mpi_have_equal_bits(home):
 
 def test_a_job_array_of_slurm_has_equal_bits(home, tmp_path):
     with slurm(tmp_path):
-        run(command("sweep", "study.yaml", "-o", "slurm.h5", "--executor", "slurm", "--shards", 3), cwd=home)
-        for _ in range(1200):  # `sbatch --wait` would look only every half minute
-            if (home / "slurm.h5").exists():
-                break
-            time.sleep(0.1)
-        logs = "\n".join(log.read_text() for log in (home / "slurm.h5.journal").glob("*.log"))
+        run(command("sweep", "study.yaml", "-o", "slurm.h5", "--executor", "slurm", "--shards", 3, "--wait"), cwd=home)
+    logs = "\n".join(log.read_text() for log in (home / "slurm.h5.journal").glob("*.log"))
     assert (home / "slurm.h5").exists(), logs
     assert (home / "slurm.h5").read_bytes() == (home / "one.h5").read_bytes()
 

@@ -13,7 +13,8 @@ import hwsim
 from hwsim.errors import InputError
 from hwsim.operators.machine import Machine
 from hwsim.operators.simulate import simulate
-from hwsim.sweep.run import merged
+from hwsim.sweep.journal import journals
+from hwsim.sweep.run import folder_of, merged
 
 
 class Backwards(Executor):
@@ -152,3 +153,27 @@ def test_a_result_opens_in_xarray_by_name(place):
 def test_equal_tables_are_equal(place):
     hwsim.sweep(GEMM, "threads", output=place, workers=1)
     assert equal(table(GEMM, place), table(GEMM, place))
+
+
+def test_closed_loops_are_those_of_point(place):
+    base = {"system": "h100-sxm", "model": "llama-3.1-8b", "concurrency": 1, "workload": {"isl": 32, "osl": 4}}
+    study = {"study": "loop", "base": base, "axes": {"concurrency": [1, 2], "workload.osl": [4, 1]}}
+    hwsim.sweep(study, "threads", output=place, workers=1)
+    made = table(study, place)
+    alone = hwsim.point("h100-sxm", "llama-3.1-8b", 2, 32, 4)
+    for name in ("ttft_ms", "tpot_ms", "itl_p99_ms", "tok_s", "tok_s_user", "req_s", "energy_j_token", "power_w"):
+        assert made.values[name][2] == getattr(alone, name)
+    assert made.columns["bound"].labels[int(made.values["bound"][2])] == alone.bound
+    assert np.isnan(made.values["tpot_ms"][1]) and not made.errors
+
+
+def test_a_shard_reads_its_own_journals_alone(place):
+    hwsim.sweep(GEMM, "threads", output=place, workers=1, shard="1/2")
+    folder = folder_of(place) / "journals"
+    assert len(journals(folder, "1of2")) == 1 and not journals(folder, "2of2")
+    ran = []
+    hwsim.sweep(GEMM, "threads", output=place, workers=1, shard="1/1", watch=ran.append)
+    assert sum(report.done for report in ran) == 4  # other cuts read all: nothing is run twice
+    ran.clear()
+    hwsim.sweep(GEMM, "threads", output=place, workers=1, shard="2/2", watch=ran.append)
+    assert not ran and len(journals(folder)) == 2
