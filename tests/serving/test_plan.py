@@ -30,9 +30,9 @@ def test_devices_together_hold_the_weights_and_the_norms_of_each(name, tp):
 @pytest.mark.parametrize("tp", [1, 4])
 def test_matrix_products_of_a_token_read_every_matrix_once(name, tp):
     model = load(name, "model")
-    gemms = [use for use in token_uses(model, tp, "bf16") if use.kind == "gemm"]
+    gemms = [use for use in token_uses(model, tp, "bf16", "bf16") if use.kind == "gemm"]
     read = sum(use.times(Span(model.layers)) * use.dims["n"] * use.dims["k"] for use in gemms)
-    head = next(use for use in sequence_uses(model, tp, "bf16") if use.name == "head")
+    head = next(use for use in sequence_uses(model, tp, "bf16", "bf16") if use.name == "head")
     read += head.dims["n"] * head.dims["k"]
     embedding = 0 if model.tied else model.vocab * model.hidden // tp
     assert 2 * (read + embedding) == pytest.approx(weight_bytes(model, tp, "bf16"), rel=2e-3)
@@ -40,9 +40,9 @@ def test_matrix_products_of_a_token_read_every_matrix_once(name, tp):
 
 def test_kv_heads_are_replicated_where_there_are_fewer_than_devices():
     model = load("llama-3.1-70b", "model")
-    assert attention_shape(model, 8, "bf16", "bf16").kv_bytes_per_token == 2 * 80 * 1 * 128 * 2
-    assert attention_shape(model, 16, "bf16", "bf16").kv_heads == 1
-    assert attention_shape(model, 8, "bf16", "fp8").kv_bytes_per_token == 80 * 2 * 128
+    assert attention_shape(model, 8, "bf16", "bf16", "bf16").kv_bytes_per_token == 2 * 80 * 1 * 128 * 2
+    assert attention_shape(model, 16, "bf16", "bf16", "bf16").kv_heads == 1
+    assert attention_shape(model, 8, "bf16", "fp8", "bf16").kv_bytes_per_token == 80 * 2 * 128
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -95,7 +95,7 @@ REFUSED = [
     (("h100-sxm-x8", "llama-3.1-70b", "tp=4,dp=1"), ["tp=4,dp=1", "tp x dp = 8"]),
     (("h100-sxm-x8", "llama-3.1-70b", "tp=16"), ["tp=16", "tp x dp = 8"]),
     (("h100-sxm-x8", "llama-3.1-70b", "tp=8,pp=2"), ["tp=8,pp=2", "tp x pp x dp = 8"]),
-    (("h100-sxm-x2", "llama-3.1-405b", "pp=2"), ["bf16 weights a device under tp=1,pp=2", "use a larger device"]),
+    (("h100-sxm-x2", "llama-3.1-405b", "pp=2"), ["bf16 weights a device under tp=1,pp=2", "use larger devices"]),
     (("h200-sxm-x4", "llama-3.1-405b", "tp=2,pp=2"), ["under tp=2,pp=2", "would fit with tp=4,pp=2 on h200-sxm-x8"]),
     (("h100-sxm-x8", "llama-3.1-8b", "pp=64"), ["pp=64", "at most 32 stages"]),
     (("h100-sxm", "llama-3.1-70b", "tp=1"), ["GB of bf16 weights a device", "would fit with tp=2 on h100-sxm-x2"]),

@@ -61,11 +61,11 @@ def test_a_stack_with_whole_heads_keeps_more_keys_and_values() -> None:
 
 
 REFUSED = {
-    ("wse-3", "llama-3.1-70b", ""): "141.1 GB of fp16 weights on 1 wafer, expected at most 40.5 GB beside the "
+    ("wse-3", "llama-3.1-70b", ""): "141.11 GB of fp16 weights on 1 wafer, expected at most 40.51 GB beside "
     "activations and one KV block; it would fit with pp=4 on wse-3-x4",
-    ("wse-3-x2", "llama-3.1-70b", ""): "on 2 wafers, expected at most 81.1 GB",
+    ("wse-3-x2", "llama-3.1-70b", ""): "on 2 wafers, expected at most 81.06 GB",
     ("wse-3-x4", "llama-3.1-70b", "pp=2,dp=2"): "it would fit with pp=4 on wse-3-x4",
-    ("wse-3-x4", "llama-3.1-8b", "tp=4"): "got tp=4, expected tp=1: wafers hold different layers; say pp=WAFERS",
+    ("wse-3-x4", "llama-3.1-8b", "tp=4"): "got tp=4, expected tp=1; wafers hold different layers: say pp=WAFERS",
     ("wse-3-x4", "llama-3.1-8b", "pp=3"): "got pp=3, expected pp x dp = 4, the wafers of wse-3-x4",
     ("wse-3", "llama-3.1-8b", "decode_region=300x200"): "got decode_region=300x200, expected a square of at most 948",
     ("wse-3", "llama-3.1-8b", "prefill_region=949x949"): "got prefill_region=949x949, expected a square",

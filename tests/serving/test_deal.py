@@ -79,12 +79,12 @@ def test_a_chip_that_streams_its_weights_needs_no_other():
     [
         (
             "ipu-gc200-x8", "chatglm-6b", "", "poptransformer-2023",
-            "got 12.34 GB of fp16 weights on 8 chips, expected below 6.99 GB, whole layers a chip, beside activations "
+            "got 12.34 GB of fp16 weights on 8 chips, whole layers each, expected at most 6.99 GB beside activations "
             "and one KV block; it would fit with ipu-gc200-x16 or --set system.accelerator.weights=hbm, which streams "
             "them",
         ),
-        ("ipu-c600-x4", "llama-2-13b", "", "poptransformer-2023", "on 4 chips, expected below 3.50 GB"),
-        ("ipu-c600-x4", "llama-2-13b", "", "poptransformer-2023", "use more devices or a smaller model"),
+        ("ipu-c600-x4", "llama-2-13b", "", "poptransformer-2023", "whole layers each, expected at most 3.50 GB"),
+        ("ipu-c600-x4", "llama-2-13b", "", "poptransformer-2023", "more of them or a smaller model"),
         ("ipu-gc200-x8", "gpt2-xl", "tp=3", "poptransformer-2023", "tp x pp x dp = 8, the devices of ipu-gc200-x8"),
         ("ipu-gc200-x32", "gpt2-xl", "tp=32", "poptransformer-2023", "at most 25, the query heads"),
         ("ipu-gc200-x8", "gpt2-xl", "ep=2", "poptransformer-2023", "gpt2-xl has no experts"),
