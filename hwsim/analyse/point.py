@@ -22,8 +22,9 @@ from hwsim.trace import BOUND_CLASSES
 from hwsim.workload.table import RequestTable
 
 ROUNDS = 10  # requests a user
-RULES = 1  # version of what is kept of a point
+RULES = 2  # version of what is kept of a point
 PS_PER_MS = 10**9
+WHOLE = 10**12  # a share of 1 as it is kept
 # Demand for KV tokens over what there is: below the first nothing waits, above the second requests do; between them a
 # few GB of memory decide.
 BORDER = 0.75, 1.3
@@ -83,6 +84,10 @@ class Point:
         "no", "borderline" or "yes" with its rule: more KV tokens asked than there are, more users than slots.
     bound : str
         What limited most of the time.
+    shares : dict of str to float
+        Share of simulated time by bound class, summing to 1.
+    parts : dict of str to float
+        `energy_j_token` by part: static, active, bytes, flops.
     """
 
     ttft_ms: float
@@ -95,6 +100,8 @@ class Point:
     power_w: float
     overload: str
     bound: str
+    shares: dict[str, float]
+    parts: dict[str, float]
 
 
 def point(system: str, model: str, concurrency: int, isl: int, osl: int, **more: object) -> Point:
@@ -159,14 +166,15 @@ def _compiled(case: Case) -> Deployment:
 class Served:
     """A deployment and what is kept of its points: integers, from which a point's figures follow."""
 
-    NUMBERS = ("ttft", "tpot", "itl", "makespan", "energy_nj", "bound")
+    TIMES = ("ttft", "tpot", "itl", "makespan")
+    PARTS = ("static", "active", "bytes", "flops")
 
     def __init__(self, made: Deployment) -> None:
         self.made = made
         described = self.made.system, self.made.model, self.made.software, self.made.plan
         key = {"point": RULES, "rounds": ROUNDS, "descriptions": [each.digest for each in described],
                "precision": self.made.precision, "kv_dtype": self.made.kv_dtype}  # fmt: skip
-        self.kept = memo.Table(key, 3, len(self.NUMBERS))
+        self.kept = memo.Table(key, 3, len(self.TIMES) + len(self.PARTS) + len(BOUND_CLASSES))
 
     def point(self, case: Case) -> Point:
         """A point from what is kept, else simulated; of the case, users and lengths count."""
@@ -175,9 +183,12 @@ class Served:
         if not found[0]:
             numbers = self._simulated(case)[None]
             self.kept.put(question, numbers)
-        ttft, tpot, itl, makespan, energy, bound = numbers[0].tolist()
+        times, energies, bounds = np.split(numbers[0], (len(self.TIMES), -len(BOUND_CLASSES)))
+        ttft, tpot, itl, makespan = times.tolist()
         requests = ROUNDS * case.concurrency
         seconds, tokens = makespan / 1e12, requests * case.osl
+        parts = {name: energy / 1e9 / tokens for name, energy in zip(self.PARTS, energies.tolist())}
+        joules = int(energies.sum()) / 1e9
         return Point(
             ttft_ms=ttft / PS_PER_MS,
             tpot_ms=tpot / PS_PER_MS if tpot >= 0 else None,
@@ -185,14 +196,16 @@ class Served:
             tok_s=tokens / seconds,
             tok_s_user=1e12 / tpot if tpot > 0 else None,
             req_s=requests / seconds,
-            energy_j_token=energy / 1e9 / tokens,
-            power_w=energy / 1e9 / seconds,
+            energy_j_token=joules / tokens,
+            power_w=joules / seconds,
             overload=overload(self.made, case),
-            bound=BOUND_CLASSES[bound],
+            bound=BOUND_CLASSES[int(bounds.argmax())],
+            shares={name: share / WHOLE for name, share in zip(BOUND_CLASSES, bounds.tolist())},
+            parts=parts,
         )
 
     def _simulated(self, case: Case) -> np.ndarray:
-        """The numbers of a run: picoseconds, -1 where there is none; nanojoules; the largest bound."""
+        """The numbers of a run: picoseconds, -1 where there is none; nanojoules; shares of time in 1e-12."""
         count = ROUNDS * case.concurrency
         rows = np.zeros(count, np.int64), np.full(count, case.isl), np.full(count, case.osl)
         table = RequestTable.of(*rows, name=f"{case.concurrency} users", format="closed-loop")
@@ -203,10 +216,10 @@ class Served:
             raise bad("requests", got, f"at most the {model.positions} positions of {model.id}")
         metrics = measure(done)
         times = (metrics.ttft.mean, metrics.tpot.mean, metrics.itl.p99)
-        bound = BOUND_CLASSES.index(max(BOUND_CLASSES, key=metrics.bound.__getitem__))
-        energy = sum(metrics.energy_pj.values()) // 1000
         whole = [-1 if time is None else round(time) for time in times]
-        return np.array([*whole, metrics.makespan_ps, energy, bound], np.int64)
+        energies = [metrics.energy_pj[name] // 1000 for name in self.PARTS]
+        bounds = [round(metrics.bound[name] * WHOLE) for name in BOUND_CLASSES]
+        return np.array([*whole, metrics.makespan_ps, *energies, *bounds], np.int64)
 
 
 def overload(deployment: Deployment, case: Case) -> str:

@@ -20,7 +20,8 @@ from hwsim.serving.deployment import DEGREES, KV_DTYPES, PRECISIONS, REGIONS
 
 NEEDED = ("system", "model", "concurrency", "isl", "osl")
 EXAMPLE = "system,software,model,precision,tp,pp,dp,ep,concurrency,isl,osl"
-ANSWERS = (*(field.name for field in fields(Point)), "error")
+FIGURES = tuple(field.name for field in fields(Point) if field.name not in ("shares", "parts"))
+ANSWERS = (*FIGURES, "error")
 NAMES = ("system", "software", "model")
 WORDS = {"precision": PRECISIONS, "kv_dtype": KV_DTYPES}
 # Columns of whole numbers: the largest each may be.
@@ -105,7 +106,7 @@ def answer(asked: PointFile) -> Iterator[tuple[int, list[str]]]:
     """Row numbers with their ANSWERS, deployment by deployment."""
     for number, found in points(asked.cases):
         if isinstance(found, Point):
-            yield number, [*(_text(getattr(found, field.name)) for field in fields(Point)), ""]
+            yield number, [*(_text(getattr(found, name)) for name in FIGURES), ""]
         else:
             reason = "; ".join(str(fault) for fault in found.faults).replace("\n", " ")
             yield number, [""] * (len(ANSWERS) - 1) + [reason]

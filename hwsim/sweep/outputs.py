@@ -35,6 +35,9 @@ _SPREADS = {
     "e2e": "arrival to last output token",
 }
 
+_SHARES = {f"bound_{name}": Output("1", f"share of time limited by {name}") for name in BOUND_CLASSES}
+ENERGY_PARTS = ("static", "active", "bytes", "flops")
+
 CLOSED: Outputs = {
     "ttft_ms": Output("ms", "arrival to first output token, mean, the initial burst included"),
     "tpot_ms": Output("ms", "time per output token of a request, mean"),
@@ -46,6 +49,8 @@ CLOSED: Outputs = {
     "power_w": Output("W", "power of the whole system, mean"),
     "overload": Output("", "whether requests wait for KV blocks or slots", ("no", "borderline", "yes")),
     "bound": Output("", "what limited most of the time", BOUND_CLASSES),
+    **_SHARES,
+    **{f"energy_{part}_j_token": Output("J/token", f"energy per output token, {part}") for part in ENERGY_PARTS},
 }
 
 SERVING: Outputs = {
@@ -75,6 +80,6 @@ SERVING: Outputs = {
     "kv_mean_share": Output("1", "KV blocks in use, mean over steps"),
     "kv_peak_share": Output("1", "KV blocks in use, peak"),
     "seed": Output("1", "seed of the recipe"),
-    **{f"bound_{name}": Output("1", f"share of time limited by {name}") for name in BOUND_CLASSES},
+    **_SHARES,
     "bound": Output("", "what limited most of the time", BOUND_CLASSES),
 }

@@ -18,6 +18,7 @@ from hwsim._core.bounds import BOUND_CLASSES
 from hwsim.analyse.metrics import Metrics
 from hwsim.analyse.of_run import measure
 from hwsim.analyse.point import Case, Served
+from hwsim.analyse.point_file import FIGURES
 from hwsim.describe.plan import Plan
 from hwsim.describe.study import Workload
 from hwsim.errors import HwsimError, bad
@@ -268,7 +269,9 @@ class ClosedPoints(ServingPoints):
         users = self.variants.plain("concurrency", assigned)
         found = served.point(Case("", "", users, workload.isl or 1, workload.osl or 1))
         served.kept.flush()
-        columns: dict[str, Any] = {name: getattr(found, name) for name in CLOSED}
+        columns: dict[str, Any] = {f"bound_{name}": share for name, share in found.shares.items()}
+        columns |= {f"energy_{name}_j_token": energy for name, energy in found.parts.items()}
+        columns |= {name: getattr(found, name) for name in FIGURES}
         columns["overload"] = CLOSED["overload"].labels.index(found.overload.partition(":")[0])
         columns["bound"] = BOUND_CLASSES.index(found.bound)
         return np.array([float("nan") if columns[name] is None else columns[name] for name in CLOSED], float)

@@ -58,6 +58,9 @@ def test_one_user_gets_what_a_request_takes():
     assert found.tok_s_user == pytest.approx(1000 / found.tpot_ms)
     assert found.power_w == pytest.approx(found.energy_j_token * found.tok_s)
     assert found.overload == "no"
+    assert sum(found.parts.values()) == pytest.approx(found.energy_j_token, rel=1e-9)
+    assert sum(found.shares.values()) == pytest.approx(1, abs=1e-9)
+    assert found.shares[found.bound] == max(found.shares.values())
 
 
 def test_more_users_get_more_tokens_together_and_fewer_each():
