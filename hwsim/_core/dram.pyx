@@ -17,16 +17,13 @@ from hwsim._core.dram_notes import notes_of
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from hwsim._core.dram_column_slot cimport answer, column_slot, settle, wake_to_settle
-from hwsim._core.dram_queue cimport bit_of, enqueue, waits_to_write
+from hwsim._core.dram_queue cimport bit_of, decoded, enqueue, waits_to_write
 from hwsim._core.dram_row_slot cimport row_slot
-from hwsim._core.dram_rows cimport (ACT, ALL_BANK, BANKS, CLASSES, NO_REFRESH, NOTES, PER_BANK, PRE, QUEUE, RD, REF, REFPB, UNITS, WINDOW, WINDOWS,
-                                    CommandRow, NoteRow, SettingsRow, WindowRow)
-from hwsim._core.dram_skip cimport BUCKETS, LOOK_WORDS, LOOKS, Kept, Skip, forget, try_skip
+from hwsim._core.dram_rows cimport (ACT, ALL_BANK, BANKS, NOTES, PER_BANK, PRE, QUEUE, RD, WINDOW, WINDOWS, CommandRow,
+                                    NoteRow, SettingsRow, WindowRow)
+from hwsim._core.dram_skip cimport BUCKETS, EDGES, STATES, Edge, Node, Skip, forget, look, prepare
 from hwsim._core.dram_state cimport FAR_TICK, WRITES, Counts, Ports, State, Unit
 from hwsim._core.dram_timing cimport all_ready, later, sooner
-
-cdef enum:
-    PACE = 512              # least requests between two looks for a repeated state
 
 
 # ---- time
@@ -68,18 +65,14 @@ cdef inline void tick(State* s, Ports* io) noexcept nogil:
 
 cdef inline bint accept(State* s, Ports* io, int64_t seq, int64_t now) noexcept nogil:
     """Offer a request to its buffer; False if that is full."""
-    cdef uint64_t address, at = 0
-    cdef int kind, b, i
+    cdef uint64_t address, at
+    cdef int kind, b
     cdef int32_t row, column
     if io.address == NULL:
         address, kind = io.base + (seq - io.first) * io.stride, io.kind
     else:
         address, kind = io.address[seq - io.first], io.is_write[seq - io.first]
-    for i in range(8):
-        at ^= io.decode[i * 256 + (address & 255)]
-        address >>= 8
-        if address == 0:
-            break
+    at = decoded(io, address)
     column, b, row = at & 0xFFFF, (at >> 16) & 0xFFFF, at >> 32
     if s.banks[b].head[WRITES] >= 0 and waits_to_write(s, b, row, column):
         s.counts.merged += kind
@@ -113,27 +106,15 @@ cdef inline void wake_for(State* s, int b, int kind, int64_t soonest) noexcept n
             s.wake_row = sooner(s.wake_row, later(soonest, all_ready(s, b, PRE)))
 
 
-cdef inline bint time_to_look(State* s, Ports* io, Skip* skip, int64_t seq, int64_t* refreshes) noexcept nogil:
-    """Whether the state is worth a look: at the end of a refresh, else as a stream enters a row of all banks."""
-    cdef int64_t done = s.counts.commands[<int>REF] + s.counts.commands[<int>REFPB], address
-    if s.set.refresh == NO_REFRESH:
-        address = io.base + (seq - io.first) * io.stride
-        return seq - skip.looked >= PACE and (address - io.stride) // skip.period != address // skip.period
-    if done == refreshes[0] or s.n_due or (s.set.refresh == PER_BANK and s.units[0].turn):
-        return False
-    refreshes[0] = done
-    return seq > skip.looked
-
-
 cdef int64_t run(State* s, Ports* io, int64_t seq, bint more, Skip* skip) noexcept nogil:
     """Accept requests from `seq` on until all of the ports are in, or until all are answered if no more will come.
 
     Returns the next request to accept, or -1 if nothing can ever happen again.
     """
-    cdef int64_t now, at, refreshes = 0
+    cdef int64_t now, at
     while True:
-        if skip != NULL and time_to_look(s, io, skip, seq, &refreshes):
-            seq = try_skip(s, io, skip, seq)
+        if skip != NULL and seq == skip.look:
+            seq = look(s, io, skip, seq)
         now = later(s.now + 1, sooner(sooner(s.wake_row, s.wake_col | s.set.half), s.next_refresh))
         if seq < io.end:
             at = io.start + (seq - io.first) * io.interval if io.address == NULL else io.earliest[seq - io.first]
@@ -296,8 +277,8 @@ cdef class Channel:
         start, interval : int
             Earliest tick of the first request and ticks from each to the next.
         period : int
-            Bytes of a row of all banks, after which addresses differ in nothing but their row: whole periods are
-            added when the state repeats. 0 runs every request.
+            Bytes of a row of all banks, after which addresses differ in nothing but their row: what the channel did
+            from a state that it was in before is added. 0 runs every request.
 
         Returns
         -------
@@ -309,24 +290,23 @@ cdef class Channel:
         cdef int64_t reached
         cdef const uint64_t[:, ::1] decode = self.decode
         cdef int64_t[::1] words
-        cdef char[::1] kept
-        cdef int32_t[::1] heads
-        skip.period, skip.looked, skip.skipped = period, self.n_accepted, 0
-        skip.state_words = 64 + 2 * BANKS + CLASSES * self.s.n_nodes + WINDOWS * UNITS * WINDOW
-        skip.state_words += 8 * self.s.n_units * self.s.n_unit_banks + 3 * (self.s.set.reads + self.s.set.writes)
-        skip.room = LOOKS * LOOK_WORDS + skip.state_words
-        words = np.empty(skip.room if period else 1, np.int64)
-        kept = np.empty(LOOKS * sizeof(Kept) if period else 1, np.int8)
-        heads = np.empty(BUCKETS, np.int32)
-        skip.words, skip.kept, skip.heads = &words[0], <Kept*>&kept[0], &heads[0]
-        forget(&skip)
+        cdef char[::1] nodes, edges
+        cdef int32_t[:, ::1] heads
+        if period:
+            assert self.s.issued == self.n_accepted, "requests before a stream are answered"
+            prepare(self.s, &skip, period, stride, self.n_accepted)
+            words, heads = np.empty(skip.room, np.int64), np.empty((2, BUCKETS), np.int32)
+            nodes, edges = np.empty(STATES * sizeof(Node), np.int8), np.empty(EDGES * sizeof(Edge), np.int8)
+            skip.words, skip.node_heads, skip.edge_heads = &words[0], &heads[0, 0], &heads[1, 0]
+            skip.nodes, skip.edges = <Node*>&nodes[0], <Edge*>&edges[0]
+            forget(&skip)
         io.address, io.decode, io.first, io.end = NULL, &decode[0, 0], self.n_accepted, self.n_accepted + count
         io.base, io.stride, io.start, io.interval = base, stride, start, interval
         io.kind, io.last, io.log_room, io.n_log = is_write, -1, 0, 0
         with nogil:
             reached = run(self.s, &io, self.n_accepted, False, &skip if period else NULL)
         self.finish(reached, io.end)
-        return io.last, skip.skipped
+        return io.last, skip.skipped if period else 0
 
     @property
     def now(self):

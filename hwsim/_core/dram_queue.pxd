@@ -2,7 +2,19 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
-from hwsim._core.dram_state cimport READS, WRITES, Bank, Entry, State, Unit
+from hwsim._core.dram_state cimport READS, WRITES, Bank, Entry, Ports, State, Unit
+
+
+cdef inline uint64_t decoded(Ports* io, uint64_t address) noexcept nogil:
+    """Where an address lies: column in bits 0-15, flat bank in bits 16-31, row in bits 32-63."""
+    cdef uint64_t at = 0
+    cdef int i
+    for i in range(8):
+        at ^= io.decode[i * 256 + (address & 255)]
+        address >>= 8
+        if address == 0:
+            break
+    return at
 
 
 cdef inline uint64_t bit_of(State* s, int bank) noexcept nogil:

@@ -1,8 +1,8 @@
 """An operator's whole traffic through all channels of a device, every command: what `memory="commands"` runs.
 
 Channels share the bytes evenly, rounded up, and work at the same time: the slowest decides. Channels with the same
-requests and the same refresh do the same and are run once; of long sequential streams whole periods are added when the
-channel's full state repeats (`Channel.stream`).
+requests and the same refresh do the same and are run once; of long sequential streams what the channel did before from
+the same state is added (`Channel.stream`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Traffic:
     requests : int
         Of all channels together.
     added : int
-        Requests of those that were added as whole periods, not run one by one.
+        Requests of those that were added, not run one by one.
     """
 
     ticks: NDArray[np.int64]

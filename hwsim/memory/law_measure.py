@@ -97,7 +97,7 @@ class Bench:
         Returns
         -------
         tuple of int, int
-            Tick of the last data, and how many requests were added as whole periods of a repeating state.
+            Tick of the last data, and how many requests were added, not run one by one.
         """
         settings = self.tables.settings.copy()
         settings["phase"] = self.start + phase

@@ -1,4 +1,4 @@
-"""Long streams through channels: requests at equal distances, whole periods of them added when the state repeats."""
+"""Long streams through channels: requests at equal distances, what the channel did before is added."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Streamed:
     last : int
         Tick of the last departure.
     added : int
-        Requests that were added as whole periods, not run one by one; the ticks are the same.
+        Requests that were added, not run one by one; the ticks are the same.
     counts : dict
         Commands by name, row hits, ticks of open rows.
     """
@@ -57,7 +57,7 @@ def stream(
     interval : int
         Ticks between the earliest ticks of two requests.
     skip : bool
-        Whether to add whole periods when the state of the channel repeats; False runs every request.
+        Whether to add what the channel did before from the same state; False runs every request.
     options : Options
     sets : tuple of str
         Overrides of the description.
