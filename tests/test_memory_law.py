@@ -50,9 +50,15 @@ def test_every_tier_and_link_has_a_law_that_says_where_it_comes_from(h100: Accel
 def test_a_tiers_rate_is_the_described_rate_times_its_efficiency(h100: Accelerator) -> None:
     hbm = laws(h100)["hbm"]
     assert hbm.channel is not None
-    wires = min(h100.tiers.hbm.rate, h100.tiers.hbm.stacks * h100.tiers.hbm.memory.law.rate)
-    assert hbm.rate == wires * hbm.channel.share * h100.tiers.hbm.efficiency
+    assert hbm.rate == h100.tiers.hbm.rate * hbm.channel.share * h100.tiers.hbm.efficiency
     assert hbm.status == "measured" and "fitted to decode attention times" in hbm.provenance
+
+
+def test_another_rate_of_the_device_is_the_same_memory_on_another_clock() -> None:
+    base, faster = (laws(hwsim.load("h100-sxm", sets=sets))["hbm"] for sets in ([], ["tiers.hbm.rate=5 TB/s"]))
+    assert faster.rate / base.rate == Fraction(5000, 3350)
+    with pytest.raises(InputError, match="law.rate: got '1200 GB/s'|got 1200 GB/s, expected 665.6 GB/s.*commands.clock"):
+        hwsim.load("h100-sxm", sets=["tiers.hbm.memory.law.rate=1200 GB/s"])
 
 
 def test_a_pattern_nobody_measured_is_derived_from_commands_or_assumed(h100: Accelerator) -> None:

@@ -150,3 +150,12 @@ class Commands(Block):
     mappings: dict[str, dict[AddressField, list[str]]] = Field(
         default_factory=dict, description="address bits of each field from its lowest bit, '7 ^ 13' is an XOR"
     )
+
+    @property
+    def wires(self) -> Fraction:
+        """Bytes per second of all data buses together: an access a burst; 0 where no burst length is named."""
+        burst = self.timings.get("BL")
+        if burst is None:
+            return Fraction(0)
+        buses = self.channels * self.organisation.pseudo_channels
+        return buses * self.organisation.access / max(burst.clocks / self.clock, burst.seconds)

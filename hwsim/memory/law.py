@@ -189,7 +189,8 @@ def _described(
 def allowed(accelerator: Accelerator, pattern: Pattern | Access) -> Fraction:
     """Bytes per second that the commands of the device's memory allow; the published rate where none are described.
 
-    Its stacks give no more than their wires, whatever is published for the device.
+    The rate of the device is as published for it; its memory's commands say which share of their wires they keep busy,
+    and keep it at another rate too: as if the same commands ran on another clock.
 
     Raises
     ------
@@ -207,11 +208,10 @@ def memory_of(accelerator: Accelerator) -> Hbm:
 
 
 def _allowed(hbm: Hbm, pattern: Pattern | Access) -> Fraction:
-    rate = min(hbm.rate, hbm.stacks * hbm.memory.law.rate)
     channel = _channel(hbm.memory, pattern)
     if channel is None:
-        return rate
-    return rate * (channel.share if hbm.window is None else channel.share_within(int(hbm.window)))
+        return hbm.rate
+    return hbm.rate * (channel.share if hbm.window is None else channel.share_within(int(hbm.window)))
 
 
 def _channel(memory: Memory, pattern: Pattern | Access) -> ChannelLaw | None:
