@@ -113,7 +113,7 @@ def share(amount: int, tp: Devices) -> int:
     return int(-(-amount // tp))
 
 
-def attention_shape(model: Model, tp: Devices, precision: str, kv_dtype: str, wide: str = "bf16") -> AttentionShape:
+def attention_shape(model: Model, tp: Devices, precision: str, kv_dtype: str, wide: str) -> AttentionShape:
     """Heads a device holds: it has all KV heads that its query heads ask, so some are on several devices.
 
     Parameters
@@ -133,7 +133,7 @@ def attention_shape(model: Model, tp: Devices, precision: str, kv_dtype: str, wi
     )
 
 
-def token_uses(model: Model, tp: Devices, precision: str, wide: str = "bf16") -> Iterator[Use]:
+def token_uses(model: Model, tp: Devices, precision: str, wide: str) -> Iterator[Use]:
     """Operators of the layers and the embedding whose cost depends on the number of tokens alone."""
     shape = attention_shape(model, tp, precision, wide, wide)
     hidden, ffn = model.hidden, share(model.ffn, tp)
@@ -165,7 +165,7 @@ def token_uses(model: Model, tp: Devices, precision: str, wide: str = "bf16") ->
         yield Use("all_reduce", "all_reduce", {"devices": ceil(tp)}, "bytes", reduces, act, scale=size)
 
 
-def sequence_uses(model: Model, tp: Devices, precision: str, wide: str = "bf16") -> Iterator[Use]:
+def sequence_uses(model: Model, tp: Devices, precision: str, wide: str) -> Iterator[Use]:
     """Operators whose cost depends on the number of scheduled sequences alone: the head and the sampler."""
     act = "fp16" if precision == "fp16" else wide
     vocab, devices = share(model.vocab, tp), ceil(tp)
@@ -176,7 +176,7 @@ def sequence_uses(model: Model, tp: Devices, precision: str, wide: str = "bf16")
     yield Use("sampler", "sample", {"cols": model.vocab}, "rows", 1, act, part="head")
 
 
-def crossing(model: Model, precision: str, wide: str = "bf16") -> Use:
+def crossing(model: Model, precision: str, wide: str) -> Use:
     """What goes from one stage to the next: the residual of every token, from each device to its peer."""
     act = "fp16" if precision == "fp16" else wide
     size = model.hidden * ACTIVATION_BYTES
@@ -190,7 +190,7 @@ def weight_bytes(model: Model, tp: Devices, precision: str, span: Span | None = 
     head, and all norms. A stage with the head of a tied model, but not its embedding, keeps the shared matrix too.
     """
     span = span or Span(model.layers)
-    shape = attention_shape(model, tp, precision, "bf16")
+    shape = attention_shape(model, tp, precision, "bf16", "bf16")
     columns = (2 * shape.heads + 2 * shape.kv_heads) * model.head_dim
     matrices = span.layers * (model.hidden * columns + share(model.ffn_params, tp))
     norms = span.layers * model.norms + span.head

@@ -20,7 +20,7 @@ from itertools import chain
 from math import ceil, floor
 
 from hwsim.describe.model import Model
-from hwsim.errors import InputError, bad
+from hwsim.errors import Fault, InputError
 from hwsim.serving.layers import (
     ACTIVATION_BYTES,
     AttentionShape,
@@ -35,10 +35,19 @@ from hwsim.serving.layers import (
     weight_bytes,
 )
 from hwsim.serving.plan import Phase, Placement, Question
-from hwsim.serving.spread import budget_bytes, split
+from hwsim.serving.room import (
+    LEAST_BLOCKS,
+    activation_bytes,
+    block_bytes,
+    budget_bytes,
+    does_not_fit,
+    logit_bytes,
+    refuse_words,
+    smaller,
+)
+from hwsim.serving.spread import split
 
 GRAIN = 64  # a layer's length is whole 1/64 chips
-LOGIT = 4  # bytes
 CANDIDATE = 8  # bytes: what a chip says of its columns' logits, the drawn one and the sum
 
 
@@ -70,11 +79,10 @@ def place(question: Question) -> Placement:
     system, model, wide = question.system, question.model, question.machine.wide
     replicas = question.plan.dp or 1
     line = lay(question, system.active // replicas)
-    if line is None or _kv_blocks(question, line) < 2:  # one block is the null block
-        raise _does_not_fit(question, replicas)
+    if line is None or _kv_blocks(question, line) < LEAST_BLOCKS:
+        raise _refusal(question, replicas)
     phase = Phase(question.machine, line.spans)
-    carry = _carry(question, line)
-    block = _block_bytes(question, line)
+    carry, blocks = _carry(question, line), _kv_blocks(question, line)
     return Placement(
         tp=line.layer,
         devices=system.count // replicas,
@@ -85,15 +93,14 @@ def place(question: Question) -> Placement:
         tokens=(*token_uses(model, line.layer, question.precision, wide), carry),
         sequences=tuple(_head_uses(question, line)),
         weight_bytes=line.layer_bytes + line.rows_bytes,
-        kv_bytes=_kv_blocks(question, line) * block,
-        kv_blocks=_kv_blocks(question, line),
+        kv_bytes=blocks * _block_bytes(question, line),
+        kv_blocks=blocks,
     )
 
 
-def lay(question: Question, chips: int, precision: str = "") -> Line | None:
+def lay(question: Question, chips: int) -> Line | None:
     """The model along so many chips; None where the head alone takes them all."""
-    model, precision = question.model, precision or question.precision
-    room = budget_bytes(question.system, question.software.scheduler)
+    model, room = question.model, budget_bytes(question)
     matrix = model.vocab * model.hidden
     layer, head = layer_weights(model), _head_bytes(question) / Fraction(room - _rows_bytes(model, chips))
     length = Fraction(chips) / (model.layers + Fraction(matrix, layer))
@@ -102,13 +109,13 @@ def lay(question: Question, chips: int, precision: str = "") -> Line | None:
     if length >= 1:
         length = Fraction(floor(length * GRAIN), GRAIN)
         spans = tuple(Span(1, at == 0, False, "send") for at in range(model.layers)), (Span(0, False, True),)
-        return _weighed(question, precision, chips, length, chips - length * model.layers, tuple(chain(*spans)))
+        return _weighed(question, chips, length, chips - length * model.layers, tuple(chain(*spans)))
     whole = chips - ceil(head)
     if whole < 1:
         return None
     stages = split(model.layers, whole, "send")
     spans = tuple(replace(span, head=False, crossing="send") for span in stages), (Span(0, False, True),)
-    return _weighed(question, precision, chips, 1, ceil(head), tuple(chain(*spans)))
+    return _weighed(question, chips, 1, ceil(head), tuple(chain(*spans)))
 
 
 def layer_weights(model: Model) -> int:
@@ -116,16 +123,14 @@ def layer_weights(model: Model) -> int:
     return model.layer_params - model.norms * model.hidden * (2 if model.norm_bias else 1)
 
 
-def _weighed(
-    question: Question, precision: str, chips: int, length: Devices, head: Devices, spans: tuple[Span, ...]
-) -> Line:
+def _weighed(question: Question, chips: int, length: Devices, head: Devices, spans: tuple[Span, ...]) -> Line:
     model = question.model
     most = max(span.layers for span in spans)
     return Line(
         layer=length,
         head=head,
         spans=spans,
-        layer_bytes=weight_bytes(model, length, precision, Span(most, False, False)),
+        layer_bytes=weight_bytes(model, length, question.precision, Span(most, False, False)),
         head_bytes=share(_head_bytes(question), head),
         rows_bytes=_rows_bytes(model, chips),
     )
@@ -133,21 +138,14 @@ def _weighed(
 
 def _head_bytes(question: Question) -> int:
     """The head with its norm, the activations it takes and the logits it gives, all chips."""
-    model, most = question.model, question.software.scheduler.max_num_seqs
-    weights = (model.vocab + 1) * model.hidden * ACTIVATION_BYTES
-    return weights + most * (model.hidden * ACTIVATION_BYTES + model.vocab * LOGIT)
+    model, scheduler = question.model, question.software.scheduler
+    rows = model.vocab + 1 + scheduler.max_num_seqs
+    return rows * model.hidden * ACTIVATION_BYTES + logit_bytes(model, scheduler)
 
 
 def _rows_bytes(model: Model, chips: int) -> int:
     """A chip's part of the embedding."""
     return share((model.vocab + model.learned_positions) * model.hidden * ACTIVATION_BYTES, chips)
-
-
-def _held_bytes(question: Question, line: Line) -> int:
-    """Activations that a chip keeps: the residual and the widest product of a full step."""
-    model, heads = question.model, _attention(question, line)
-    widest = max(share(model.ffn, line.layer), (heads.heads + 2 * heads.kv_heads) * model.head_dim)
-    return question.software.scheduler.token_budget * (model.hidden + widest) * ACTIVATION_BYTES
 
 
 def _head_uses(question: Question, line: Line) -> Iterator[Use]:
@@ -175,54 +173,43 @@ def _carry(question: Question, line: Line) -> Use:
 def _block_bytes(question: Question, line: Line) -> int:
     """Of a KV block on the fullest chip."""
     most = max(span.layers for span in line.spans)
-    per_token = replace(_attention(question, line), count=most).kv_bytes_per_token
-    return per_token * question.software.scheduler.block_tokens
+    return block_bytes(_attention(question, line), most, question.software.scheduler)
 
 
 def _kv_blocks(question: Question, line: Line) -> int:
     """Blocks that the fullest chip of a layer has room for; below 0 where even the weights have none."""
-    scheduler = question.software.scheduler
-    room = budget_bytes(question.system, scheduler) - line.rows_bytes
+    model, shape, room = question.model, _attention(question, line), budget_bytes(question) - line.rows_bytes
     if line.head_bytes > room:
         return -1
-    return (room - line.layer_bytes - _held_bytes(question, line)) // _block_bytes(question, line)
+    held = activation_bytes(model, question.software.scheduler, shape, line.layer, streamed=True)
+    return (room - line.layer_bytes - held) // _block_bytes(question, line)
 
 
 def _check_plan(question: Question) -> None:
     plan, system = question.plan, question.system
-    for name in ("tp", "pp", "ep"):
-        if (value := getattr(plan, name)) != 1:
-            cure = "leave it out: layers are laid along all chips, each over as many as there are for it"
-            raise bad("--plan", f"{name}={value}", f"{name}=1", cure)
-    for name in ("prefill_region", "decode_region"):
-        if getattr(plan, name) is not None:
-            raise bad("--plan", name, "no region", f"{system.accelerator.id} is no wafer: leave it out")
+    cure = "leave it out: layers are laid along all chips, each over as many as there are for it"
+    faults = refuse_words(question, (), cure)
     if plan.dp and (system.active % plan.dp or system.spares % plan.dp):
         want = f"a divisor of the {system.active} chips that hold the model and of the {system.spares} that stand by"
-        raise bad("--plan", f"dp={plan.dp}", want)
+        faults.append(Fault("--plan", f"dp={plan.dp}", want))
+    if faults:
+        raise InputError(faults)
 
 
-def _fits(question: Question, chips: int, precision: str = "") -> bool:
-    changed = replace(question, precision=precision or question.precision)
-    line = lay(changed, chips)
-    return line is not None and _kv_blocks(changed, line) >= 2
+def _fits(question: Question, chips: int) -> bool:
+    line = lay(question, chips)
+    return line is not None and _kv_blocks(question, line) >= LEAST_BLOCKS
 
 
-def _does_not_fit(question: Question, replicas: int) -> InputError:
+def _refusal(question: Question, replicas: int) -> InputError:
     system, model, chip = question.system, question.model, question.system.accelerator
-    chips, precision = system.active // replicas, question.precision
-    cures = [
-        f"{chip.id}-x{more}"
-        for more in _more(chips, chip.links.scale_up.devices)
-        if _fits(question, more)
-    ][:1]  # fmt: skip
-    others = [p for p in ("int8", "fp8", "int4") if p != precision and p in chip.units.tensor.per_cycle]
-    cures += [p for p in others if _fits(question, chips, p)][:1]
-    cure = "it would fit with " + " or ".join(cures) if cures else "use more chips or a smaller model"
-    need = model.layers * weight_bytes(model, 1, precision, Span(1, False, False)) + 2 * model.embedding_params
-    room = chips * budget_bytes(system, question.software.scheduler)
-    got = f"{need / 1e9:.1f} GB of {precision} weights on {chips} chips"
-    return bad(f"{system.id} {model.id}", got, f"below {room / 1e9:.1f} GB beside activations and one KV block", cure)
+    chips = system.active // replicas
+    counts = (more for more in _more(chips, chip.links.scale_up.devices) if _fits(question, more))
+    cures = [f"{chip.id}-x{more}" for more in counts][:1]
+    cures += smaller(question, lambda changed: _fits(changed, chips))
+    layer = weight_bytes(model, 1, question.precision, Span(1, False, False))
+    need = model.layers * layer + 2 * model.embedding_params
+    return does_not_fit(question, need, f"on {chips} chips", chips * budget_bytes(question), cures)
 
 
 def _more(chips: int, most: int) -> range:

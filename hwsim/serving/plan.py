@@ -25,7 +25,7 @@ PLACERS: Mapping[str, str] = {
     "systolic": "hwsim.serving.spread:place",
     "pipeline": "hwsim.serving.line:place",
     "wafer": "hwsim.serving.regions:place",
-    "manycore": "hwsim.serving.shards:place",
+    "manycore": "hwsim.serving.deal:place",
 }
 
 

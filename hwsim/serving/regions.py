@@ -16,9 +16,26 @@ from hwsim.describe import wafer
 from hwsim.describe.model import Model
 from hwsim.errors import Fault, InputError, bad
 from hwsim.operators.mapper.wafer.machine import Machine
-from hwsim.serving.layers import Span, attention_shape, crossing, sequence_uses, token_uses, weight_bytes
+from hwsim.serving.layers import (
+    AttentionShape,
+    attention_shape,
+    crossing,
+    sequence_uses,
+    token_uses,
+    weight_bytes,
+)
 from hwsim.serving.plan import Phase, Placement, Question
-from hwsim.serving.spread import split, workspace_bytes
+from hwsim.serving.room import (
+    LEAST_BLOCKS,
+    activation_bytes,
+    block_bytes,
+    does_not_fit,
+    logit_bytes,
+    refuse_words,
+    smaller,
+)
+from hwsim.serving.spread import split
+from hwsim.units import ceil_div
 
 
 def place(question: Question) -> Placement:
@@ -28,20 +45,20 @@ def place(question: Question) -> Placement:
     _check(question, machine)
     model = stored(question.model, machine.kernels)
     wafers = _wafers(question, machine, model)
-    shape = attention_shape(model, 1, question.precision, question.kv_dtype)
+    precision, wide = question.precision, machine.wide
     kv = _kv_bytes(question, machine, model, wafers)
-    carry = crossing(model, question.precision)
-    tokens = token_uses(model, 1, question.precision)
+    carry = crossing(model, precision, wide)
+    tokens = token_uses(model, 1, precision, wide)
     return Placement(
         tp=1,
         devices=wafers,
         replicas=system.count // wafers,
-        attention=shape,
+        attention=_attention(question, model),
         decode=_phase(question, machine, model, wafers, question.plan.decode_region),
         prefill=_phase(question, machine, model, wafers, question.plan.prefill_region),
         tokens=(*tokens, carry) if wafers > 1 else tuple(tokens),
-        sequences=tuple(sequence_uses(model, 1, question.precision)),
-        weight_bytes=-(-weight_bytes(model, 1, question.precision) // wafers),
+        sequences=tuple(sequence_uses(model, 1, precision, wide)),
+        weight_bytes=ceil_div(weight_bytes(model, 1, precision), wafers),
         kv_bytes=kv // wafers,
         kv_blocks=kv // _block_bytes(question, model),
     )
@@ -70,11 +87,8 @@ def _phase(question: Question, machine: Machine, model: Model, wafers: int, regi
 
 
 def _check(question: Question, machine: Machine) -> None:
-    plan, faults = question.plan, []
-    for name in ("tp", "ep"):
-        if getattr(plan, name) != 1:
-            got, cure = f"{name}={getattr(plan, name)}", "say pp=WAFERS, or nothing"
-            faults.append(Fault("--plan", got, f"{name}=1: wafers hold different layers", cure))
+    plan = question.plan
+    faults = refuse_words(question, ("pp", "regions"), "wafers hold different layers: say pp=WAFERS, or nothing")
     for name in ("prefill_region", "decode_region"):
         region = getattr(plan, name)
         if region and (region[0] != region[1] or region[0] > machine.largest):
@@ -98,39 +112,41 @@ def _wafers(question: Question, machine: Machine, model: Model) -> int:
         choices = [wafers for wafers in range(1, count + 1) if count % wafers == 0]
     fits = [wafers for wafers in choices if _fits(question, machine, model, wafers)]
     if not fits:
-        raise _does_not_fit(question, machine, model, choices[-1])
+        raise _refusal(question, machine, model, choices[-1])
     return fits[0]
 
 
+def _attention(question: Question, model: Model) -> AttentionShape:
+    return attention_shape(model, 1, question.precision, question.kv_dtype, question.machine.wide)
+
+
 def _block_bytes(question: Question, model: Model) -> int:
-    shape = attention_shape(model, 1, question.precision, question.kv_dtype)
-    return shape.kv_bytes_per_token * question.software.scheduler.block_tokens
+    return block_bytes(_attention(question, model), model.layers, question.software.scheduler)
 
 
-def _kv_bytes(question: Question, machine: Machine, model: Model, wafers: int, precision: str = "") -> int:
+def _room(question: Question, machine: Machine, model: Model, wafers: int) -> int:
+    """SRAM of all wafers that activations leave."""
+    scheduler, shape = question.software.scheduler, _attention(question, model)
+    work = activation_bytes(model, scheduler, shape, 1, streamed=False) + logit_bytes(model, scheduler)
+    return int(machine.room * scheduler.memory_fraction) * wafers - work
+
+
+def _kv_bytes(question: Question, machine: Machine, model: Model, wafers: int) -> int:
     """SRAM of all wafers that weights and activations leave."""
-    scheduler = question.software.scheduler
-    room = int(machine.room * scheduler.memory_fraction) * wafers
-    work = workspace_bytes(model, 1, scheduler, Span(model.layers))
-    return room - weight_bytes(model, 1, precision or question.precision) - work
+    return _room(question, machine, model, wafers) - weight_bytes(model, 1, question.precision)
 
 
-def _fits(question: Question, machine: Machine, model: Model, wafers: int, precision: str = "") -> bool:
+def _fits(question: Question, machine: Machine, model: Model, wafers: int) -> bool:
     """Whether there is room for a KV block beside the null block."""
-    return _kv_bytes(question, machine, model, wafers, precision) >= 2 * _block_bytes(question, model)
+    return _kv_bytes(question, machine, model, wafers) >= LEAST_BLOCKS * _block_bytes(question, model)
 
 
-def _does_not_fit(question: Question, machine: Machine, model: Model, wafers: int) -> InputError:
-    chip, precision = question.system.accelerator, question.precision
+def _refusal(question: Question, machine: Machine, model: Model, wafers: int) -> InputError:
+    chip = question.system.accelerator
     most = chip.links.scale_up.devices
     more = (count for count in range(wafers + 1, most + 1) if _fits(question, machine, model, count))
     cures = [f"pp={count} on {chip.id}-x{count}" for count in (next(more, 0),) if count]
-    smaller = ("fp8", "int8", "int4")
-    cures += [p for p in smaller if p in machine.tensor and _fits(question, machine, model, wafers, p)][:1]
-    cure = "it would fit with " + " or ".join(cures) if cures else "use a smaller model"
-    need = weight_bytes(model, 1, precision)
-    room = _kv_bytes(question, machine, model, wafers) + need
-    words = f"{wafers} wafer" + "s" * (wafers > 1)
-    got = f"{need / 1e9:.1f} GB of {precision} weights on {words}"
-    expected = f"at most {room / 1e9:.1f} GB beside the activations and one KV block"
-    return bad(f"{question.system.id} {question.model.id}", got, expected, cure)
+    cures += smaller(question, lambda changed: _fits(changed, machine, model, wafers))
+    where = f"on {wafers} wafer{'s' * (wafers > 1)}"
+    need = weight_bytes(model, 1, question.precision)
+    return does_not_fit(question, need, where, _room(question, machine, model, wafers), cures)

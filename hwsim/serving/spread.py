@@ -7,41 +7,50 @@ the head (vLLM, `get_pp_indices`).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 
 from hwsim.describe.model import Model
 from hwsim.describe.plan import Plan
-from hwsim.describe.software import Scheduler
-from hwsim.describe.system import System
-from hwsim.errors import Fault, InputError, bad
+from hwsim.errors import Fault, InputError
 from hwsim.serving.layers import Span, attention_shape, crossing, sequence_uses, token_uses, weight_bytes
 from hwsim.serving.plan import Phase, Placement, Question
+from hwsim.serving.room import (
+    LEAST_BLOCKS,
+    activation_bytes,
+    block_bytes,
+    budget_bytes,
+    does_not_fit,
+    logit_bytes,
+    refuse_words,
+    smaller,
+)
 
 
 def place(question: Question) -> Placement:
     """Placement of a model over groups of equal devices; see `hwsim.serving.plan.place`."""
-    system, model, plan, scheduler = question.system, question.model, question.plan, question.software.scheduler
-    _check_divides(system, model, plan)
-    carry = crossing(model, question.precision)
+    system, model, plan = question.system, question.model, question.plan
+    precision, wide = question.precision, question.machine.wide
+    _check_plan(question)
+    carry = crossing(model, precision, wide)
     crossings = (carry,) if plan.pp > 1 else ()
     spans = split(model.layers, plan.pp, carry.name)
     shares = [_share(question, plan, span) for span in spans]
-    if min(share.blocks for share in shares) < 2:  # one block is the null block
-        raise _does_not_fit(question)
+    if not _fits(question, plan):
+        raise _refusal(question)
     least = min(shares, key=lambda share: share.blocks)
     phase = Phase(question.machine, spans)
     return Placement(
         tp=plan.tp,
         devices=plan.tp * plan.pp,
         replicas=plan.dp or system.active // (plan.tp * plan.pp),
-        attention=attention_shape(model, plan.tp, question.precision, question.kv_dtype),
+        attention=attention_shape(model, plan.tp, precision, question.kv_dtype, wide),
         decode=phase,
         prefill=phase,
-        tokens=(*token_uses(model, plan.tp, question.precision), *crossings),
-        sequences=tuple(sequence_uses(model, plan.tp, question.precision)),
+        tokens=(*token_uses(model, plan.tp, precision, wide), *crossings),
+        sequences=tuple(sequence_uses(model, plan.tp, precision, wide)),
         weight_bytes=max(share.weights for share in shares),
-        kv_bytes=least.room(system, scheduler),
+        kv_bytes=least.room - least.weights,
         kv_blocks=least.blocks,
     )
 
@@ -66,56 +75,38 @@ def split(layers: int, stages: int, carry: str) -> tuple[Span, ...]:
 
 @dataclass(frozen=True)
 class _Share:
-    """Bytes of one device of a stage."""
+    """Bytes of one device of a stage: its weights, the room for them and the KV cache, a block of it."""
 
     weights: int
-    workspace: int
+    room: int
     block: int
-    blocks: int
 
-    def room(self, system: System, scheduler: Scheduler) -> int:
-        """For the KV cache."""
-        return budget_bytes(system, scheduler) - self.weights - self.workspace
+    @property
+    def blocks(self) -> int:
+        """Of the KV cache, all that have room."""
+        return (self.room - self.weights) // self.block
 
 
-def _share(question: Question, plan: Plan, span: Span, precision: str = "") -> _Share:
+def _share(question: Question, plan: Plan, span: Span) -> _Share:
     """What a device of a stage holds."""
-    model, scheduler = question.model, question.software.scheduler
-    precision = precision or question.precision
-    layer = attention_shape(model, plan.tp, precision, question.kv_dtype)
-    block = replace(layer, count=max(span.layers, 1)).kv_bytes_per_token * scheduler.block_tokens
-    share = _Share(
-        weight_bytes(model, plan.tp, precision, span), workspace_bytes(model, plan.tp, scheduler, span), block, 0
+    model, precision, scheduler = question.model, question.precision, question.software.scheduler
+    shape = attention_shape(model, plan.tp, precision, question.kv_dtype, question.machine.wide)
+    work = activation_bytes(model, scheduler, shape, plan.tp, streamed=False)
+    work += logit_bytes(model, scheduler) * span.head
+    return _Share(
+        weights=weight_bytes(model, plan.tp, precision, span),
+        room=budget_bytes(question) - work,
+        block=block_bytes(shape, max(span.layers, 1), scheduler),
     )
-    return replace(share, blocks=share.room(question.system, scheduler) // block)
 
 
-def budget_bytes(system: System, scheduler: Scheduler) -> int:
-    """Memory of a device that the server may use."""
-    return int(system.accelerator.room * scheduler.memory_fraction)
-
-
-def workspace_bytes(model: Model, tp: int, scheduler: Scheduler, span: Span) -> int:
-    """Peak of activations: the residual, its norm and the widest product of a full step, and the logits in fp32.
-
-    What a serving stack measures in its profiling run before it sizes the KV cache; counted here from the dimensions.
-    """
-    widest = max(3 * model.ffn // tp, (model.heads + 2 * model.kv_heads) * model.head_dim // tp)
-    logits = scheduler.max_num_seqs * model.vocab * 4 * span.head
-    return scheduler.token_budget * (2 * model.hidden + widest) * 2 + logits
-
-
-def _check_divides(system: System, model: Model, plan: Plan) -> None:
-    faults = []
+def _check_plan(question: Question) -> None:
+    system, model, plan = question.system, question.model, question.plan
+    faults = refuse_words(question, ("tp", "pp"))
 
     def refuse(got: str, expected: str, cure: str) -> None:
         faults.append(Fault("--plan", got, expected, cure))
 
-    if plan.ep != 1:
-        refuse(f"ep={plan.ep}", "ep=1", f"{model.id} has no experts")
-    for name in ("prefill_region", "decode_region"):
-        if getattr(plan, name) is not None:
-            refuse(name, "no region", f"{system.accelerator.id} is no wafer: leave it out")
     if plan.pp > model.layers:
         refuse(f"pp={plan.pp}", f"at most {model.layers} stages, one a layer", "choose a smaller pp")
     if model.heads % plan.tp:
@@ -136,10 +127,10 @@ def _check_divides(system: System, model: Model, plan: Plan) -> None:
         raise InputError(faults)
 
 
-def _fits(question: Question, plan: Plan, precision: str = "") -> bool:
+def _fits(question: Question, plan: Plan) -> bool:
     """Whether every stage has room for its weights and one KV block."""
     spans = split(question.model.layers, plan.pp, "send")
-    return all(_share(question, plan, span, precision).blocks >= 2 for span in spans)
+    return all(_share(question, plan, span).blocks >= LEAST_BLOCKS for span in spans)
 
 
 def _other_plans(question: Question) -> Iterator[Plan]:
@@ -157,23 +148,17 @@ def _divides(model: Model, tp: int) -> bool:
     return model.heads % tp == 0 and model.ffn % tp == 0 and kv_divides
 
 
-def _does_not_fit(question: Question) -> InputError:
-    system, model, plan, chip = question.system, question.model, question.plan, question.system.accelerator
-    scheduler, precision = question.software.scheduler, question.precision
-    share = max((_share(question, plan, span) for span in split(model.layers, plan.pp, "")), key=lambda s: s.weights)
+def _refusal(question: Question) -> InputError:
+    system, plan, chip = question.system, question.plan, question.system.accelerator
+    shares = [_share(question, plan, span) for span in split(question.model.layers, plan.pp, "")]
+    fullest = max(shares, key=lambda share: share.weights)
     cures = [
         _written(other) + (f" on {chip.id}-x{other.tp * other.pp}" if other.tp * other.pp > system.count else "")
         for other in _other_plans(question)
         if _fits(question, other)
     ][:1]
-    cures += [
-        p for p in ("fp8", "int4") if p != precision and p in chip.units.tensor.per_cycle and _fits(question, plan, p)
-    ][:1]
-    cure = "it would fit with " + " or ".join(cures) if cures else "use a larger device or a smaller model"
-    got = f"{share.weights / 1e9:.1f} GB of {precision} weights a device under {_written(plan)}"
-    room = budget_bytes(system, scheduler) - share.workspace
-    expected = f"at most {room / 1e9:.1f} GB beside the activations and one KV block"
-    return bad(f"{system.id} {model.id}", got, expected, cure)
+    cures += smaller(question, lambda changed: _fits(changed, plan))
+    return does_not_fit(question, fullest.weights, f"a device under {_written(plan)}", fullest.room, cures)
 
 
 def _written(plan: Plan) -> str:

@@ -30,10 +30,17 @@ from hwsim.serving.layers import (
     weight_bytes,
 )
 from hwsim.serving.plan import Phase, Placement, Question
-from hwsim.serving.spread import budget_bytes
+from hwsim.serving.room import (
+    LEAST_BLOCKS,
+    activation_bytes,
+    block_bytes,
+    budget_bytes,
+    does_not_fit,
+    logit_bytes,
+    refuse_words,
+    smaller,
+)
 from hwsim.units import ceil_div
-
-LOGIT = 4  # bytes
 
 
 @dataclass(frozen=True)
@@ -74,8 +81,8 @@ def place(question: Question) -> Placement:
         return spread.place(question)
     tp, groups, replicas = _degrees(question)
     deal = deal_out(question, tp, groups)
-    if deal is None or kv_blocks(question, deal) < 2:  # one block is the null block
-        raise _does_not_fit(question, tp, groups)
+    if deal is None or kv_blocks(question, deal) < LEAST_BLOCKS:
+        raise _refusal(question, tp, groups)
     model, precision, wide = question.model, question.precision, question.machine.wide
     phase, blocks = Phase(question.machine, deal.spans), kv_blocks(question, deal)
     carries = (crossing(model, precision, wide),) if deal.heads else ()
@@ -97,11 +104,8 @@ def place(question: Question) -> Placement:
 def _degrees(question: Question) -> tuple[int, int, int]:
     """Chips of a group, groups of a replica, replicas."""
     plan, system, model = question.plan, question.system, question.model
-    for name in ("prefill_region", "decode_region"):
-        if getattr(plan, name) is not None:
-            raise bad("--plan", name, "no region", f"{system.accelerator.id} is no wafer: leave it out")
-    if plan.ep != 1:
-        raise bad("--plan", f"ep={plan.ep}", "ep=1", f"{model.id} has no experts")
+    if faults := refuse_words(question, ("tp", "pp")):
+        raise InputError(faults)
     if plan.tp > model.heads:
         raise bad("--plan", f"tp={plan.tp}", f"at most {model.heads}, the query heads", "leave more to pp")
     groups = plan.pp if plan.pp > 1 else max(system.count // (plan.tp * (plan.dp or 1)), 1)
@@ -118,7 +122,7 @@ def deal_out(question: Question, tp: int, groups: int) -> Deal | None:
     layers = question.model.layers
     if groups == 1:
         return Deal(tp, (layers,), 0)
-    least = ceil_div(_head_bytes(question, Deal(tp, (), 1)), budget_bytes(question.system, question.software.scheduler))
+    least = ceil_div(_head_bytes(question, Deal(tp, (), 1)), budget_bytes(question))
     taken = min(layers, groups - least)
     if taken < 1:
         return None
@@ -129,10 +133,11 @@ def deal_out(question: Question, tp: int, groups: int) -> Deal | None:
 
 def kv_blocks(question: Question, deal: Deal) -> int:
     """Blocks that the fullest chip has room for; below 0 where even the weights have none."""
-    room = budget_bytes(question.system, question.software.scheduler)
+    room = budget_bytes(question)
     if deal.heads and _head_bytes(question, deal) > room:
         return -1
-    held = _layer_bytes(question, deal) + _activation_bytes(question, deal)
+    shape, scheduler = _attention(question, deal.tp), question.software.scheduler
+    held = _layer_bytes(question, deal) + activation_bytes(question.model, scheduler, shape, deal.tp, streamed=True)
     held += 0 if deal.heads else _head_bytes(question, deal)
     return (room - held) // _block_bytes(question, deal)
 
@@ -152,21 +157,13 @@ def _head_bytes(question: Question, deal: Deal) -> int:
     model, chips = question.model, deal.chips_of_head
     matrix = model.vocab * model.hidden * SIXTEENTH_BYTES[_head_dtype(question)] // 16
     rows = (0 if model.tied else model.vocab) + model.learned_positions
-    logits = question.software.scheduler.max_num_seqs * model.vocab * LOGIT
+    logits = logit_bytes(model, question.software.scheduler)
     return share(matrix + rows * model.hidden * ACTIVATION_BYTES + logits, chips) + model.hidden * ACTIVATION_BYTES
-
-
-def _activation_bytes(question: Question, deal: Deal) -> int:
-    """The residual and the widest product of a full step."""
-    model, heads = question.model, _attention(question, deal.tp)
-    widest = max(share(model.ffn, deal.tp), (heads.heads + 2 * heads.kv_heads) * model.head_dim)
-    return question.software.scheduler.token_budget * (model.hidden + widest) * ACTIVATION_BYTES
 
 
 def _block_bytes(question: Question, deal: Deal) -> int:
     """Of a KV block on the fullest chip."""
-    per_token = replace(_attention(question, deal.tp), count=max(deal.layers)).kv_bytes_per_token
-    return per_token * question.software.scheduler.block_tokens
+    return block_bytes(_attention(question, deal.tp), max(deal.layers), question.software.scheduler)
 
 
 def _head_dtype(question: Question) -> str:
@@ -181,21 +178,18 @@ def _head_uses(question: Question, deal: Deal) -> Iterator[Use]:
         yield replace(use, dtype=_head_dtype(question)) if use.name == "head" else use
 
 
-def _does_not_fit(question: Question, tp: int, groups: int) -> InputError:
-    system, model, chip = question.system, question.model, question.system.accelerator
-    budget, most = budget_bytes(system, question.software.scheduler), chip.links.scale_up.devices // tp
+def _refusal(question: Question, tp: int, groups: int) -> InputError:
+    chip, chips = question.system.accelerator, tp * groups
+    most = chip.links.scale_up.devices // tp
     cures = [f"{chip.id}-x{tp * more}" for more in range(groups + 1, most + 1) if _fits(question, tp, more)][:1]
-    others = (p for p in ("int8", "fp8", "int4") if p != question.precision and p in question.machine.tensor)
-    cures += [p for p in others if _fits(replace(question, precision=p), tp, groups)][:1]
+    cures += smaller(question, lambda changed: _fits(changed, tp, groups))
     if chip.tiers.hbm is not None:
         cures.append("--set system.accelerator.weights=hbm, which streams them")
-    cure = "it would fit with " + " or ".join(cures) if cures else "use more devices or a smaller model"
-    need = weight_bytes(model, 1, question.precision)
-    got = f"{need / 1e9:.2f} GB of {question.precision} weights on {tp * groups} chip{'s' * (tp * groups > 1)}"
-    words = f"below {tp * groups * budget / 1e9:.2f} GB, whole layers a chip, beside activations and one KV block"
-    return bad(f"{system.id} {model.id}", got, words, cure)
+    need = weight_bytes(question.model, 1, question.precision)
+    where = f"on {chips} chip{'s' * (chips > 1)}, whole layers each"
+    return does_not_fit(question, need, where, chips * budget_bytes(question), cures)
 
 
 def _fits(question: Question, tp: int, groups: int) -> bool:
     deal = deal_out(question, tp, groups)
-    return deal is not None and kv_blocks(question, deal) >= 2
+    return deal is not None and kv_blocks(question, deal) >= LEAST_BLOCKS
