@@ -11,7 +11,7 @@ RUNS = {"RTXPRO6000__Llama-3.1-8B": ("rtx-pro-6000", "llama-3.1-8b", "vllm-0.19"
 
 
 @click.command()
-@click.argument("suite", type=click.Choice(["operators", "serving", "points", "classes"]), default="operators")
+@click.argument("suite", type=click.Choice(["operators", "serving", "points", "classes", "power"]), default="operators")
 @click.option(
     "--measured",
     type=click.Path(path_type=Path),
@@ -26,11 +26,15 @@ RUNS = {"RTXPRO6000__Llama-3.1-8B": ("rtx-pro-6000", "llama-3.1-8b", "vllm-0.19"
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw the serving run, measured and simulated.")
 def command(suite: str, measured: Path, dtypes: tuple[str, ...], only: tuple[str, ...], plot: Path | None) -> None:
     """Compare simulation with measurement: operators with tables of kernel times, serving with a server's log, serving
-    points of many servers, or classes of chips with published points."""
+    points of many servers, classes of chips with published points, or power of servers with their measured power."""
     if suite == "classes":
         from hwsim.validate import classes
 
         click.echo(classes.table(classes.answers(classes.cases(measured))))
+    elif suite == "power":
+        from hwsim.validate import power
+
+        click.echo(power.table(list(power.answers(power.cases(measured)))))
     elif suite == "points":
         click.echo(point_table(measured, only))
     else:
