@@ -17,6 +17,7 @@ from hwsim._core.bounds import BOUND_CLASSES, BOUND_INDEX
 from hwsim.errors import bad
 from hwsim.memory.law import Pattern, ServiceLaw, laws
 from hwsim.operators.account import Runs
+from hwsim.operators.amounts import weight_bytes
 from hwsim.operators.limits import oversized, uncountable
 from hwsim.operators.machine import Machine
 from hwsim.operators.operator import complete, kind_of
@@ -25,8 +26,8 @@ from hwsim.operators.power import limited, load_of
 BEST = 3  # candidates simulated of each case
 
 # (accelerator class, kind) -> "module" or "module:object" of its mapper. A new class or kind is a line here.
-# A mapper has propose, programs and describe; optionally refuse (reasons per case), weight_bytes (what a protocol's
-# copies are counted by) or ALONE (a protocol times it without copies), and PATTERN (how it reads the memory).
+# A mapper has propose, programs and describe; optionally refuse (reasons per case), ALONE (a protocol
+# times it without copies) and PATTERN (how it reads the memory).
 GPU = "hwsim.operators.mapper.gpu"
 SYSTOLIC = "hwsim.operators.mapper.systolic"
 PIPELINE = "hwsim.operators.mapper.pipeline"
@@ -167,8 +168,7 @@ def simulate(
 
         return simulate_by_commands(machine, kind, dims, dtype, best)
     columns = complete(kind_of(kind), dims, dtype)
-    mapper = mapper_of(machine, kind)
-    errors = _refusals(machine, mapper, kind, columns, dtype)
+    errors = _refusals(machine, kind, columns, dtype)
     count = len(errors)
     result = OpResult(
         time_ps=np.full(count, -1, np.int64),
@@ -183,15 +183,13 @@ def simulate(
     )
     rows = np.flatnonzero([error is None for error in errors])
     if len(rows):
-        _run(machine, mapper, {name: column[rows] for name, column in columns.items()}, dtype, best, rows, result)
+        _run(machine, kind, {name: column[rows] for name, column in columns.items()}, dtype, best, rows, result)
     return result
 
 
-def _refusals(
-    machine: Machine, mapper: Any, kind: str, columns: Mapping[str, np.ndarray], dtype: str
-) -> list[str | None]:
+def _refusals(machine: Machine, kind: str, columns: Mapping[str, np.ndarray], dtype: str) -> list[str | None]:
     """Why each case cannot run, or None."""
-    count = len(next(iter(columns.values())))
+    mapper, count = mapper_of(machine, kind), len(next(iter(columns.values())))
     if dtype not in machine.tensor:
         return [f"{machine.accelerator} has no {dtype}; it has {', '.join(machine.tensor)}"] * count
     large = oversized(machine, kind, columns, dtype)
@@ -201,7 +199,7 @@ def _refusals(
 
 def _run(
     machine: Machine,
-    mapper: Any,
+    kind: str,
     dims: Mapping[str, np.ndarray],
     dtype: str,
     best: int,
@@ -209,6 +207,7 @@ def _run(
     result: OpResult,
 ) -> None:
     """Simulate the cases `dims` and write their answers to `rows` of the result."""
+    mapper = mapper_of(machine, kind)
     chosen = mapper.propose(machine, dims, dtype).best(best)
     runs = Runs(len(chosen.case))
     for group in mapper.programs(machine, dims, dtype, chosen):
@@ -218,7 +217,7 @@ def _run(
     refused = np.zeros(len(chosen.case), bool)
     refused[list(runs.refused)] = True
     runs.clear(refused)
-    copies = _copies(machine, mapper, dims, dtype)
+    copies = _copies(machine, kind, mapper, dims, dtype)
     load = limited(machine, load_of(machine, machine.multiplied(dtype), runs), copies[chosen.case])
     order = np.lexsort((load.time, refused, chosen.case))
     case = chosen.case[order]
@@ -240,10 +239,9 @@ def _run(
             result.bound[row] = 0
 
 
-def _copies(machine: Machine, mapper: Any, dims: Mapping[str, np.ndarray], dtype: str) -> np.ndarray:
+def _copies(machine: Machine, kind: str, mapper: Any, dims: Mapping[str, np.ndarray], dtype: str) -> np.ndarray:
     """Operators of one replay, int64[P]: they share its gap."""
     one = np.ones_like(next(iter(dims.values())))
     if getattr(mapper, "ALONE", False):
         return one
-    weights = getattr(mapper, "weight_bytes", None)
-    return machine.timing.copies(weights(dims, dtype) if weights else one)
+    return machine.timing.copies(weight_bytes(dims, dtype) if kind == "gemm" else one)

@@ -12,9 +12,9 @@ from hwsim.describe.accelerator import ScaleUp
 from hwsim.describe.collectives import Collectives, Exchange, Fabric, Kernel, Ring
 from hwsim.errors import bad
 from hwsim.memory.law import ServiceLaw, link_law
+from hwsim.operators.amounts import Ints
 from hwsim.operators.machine import Machine
 
-Ints = np.ndarray
 RINGS = ("all_reduce", "all_gather", "reduce_scatter")
 
 

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hwsim.operators.amounts import Ints
+from hwsim.operators.candidates import Candidates, Programs
 
 
 @dataclass(frozen=True)
@@ -13,9 +19,9 @@ class Stream:
     Attributes
     ----------
     reads, writes : elements read and written for each
-    passes : times the input is read (a second time out of the L2)
+    passes : times the input is read (where a chip has a cache, from the second time on out of it)
     flops, special : fp32 operations and special functions for each
-    rows : a row stays on one SM
+    rows : a result needs its whole row
     cold : the input comes from memory (weights)
     """
 
@@ -39,3 +45,45 @@ STREAMS: Mapping[str, Stream] = {
     # Logits become fp32 (two elements written) and are read again for the softmax and the draw.
     "sample": Stream(reads=1, writes=2, flops=8, special=1, passes=5),
 }
+
+
+@dataclass(frozen=True)
+class StreamMapper:
+    """Mapper of one kind of stream; its 0/1 dimension, if it has one, names the variant.
+
+    A class of accelerators says in `_programs` how one stream runs on it.
+    """
+
+    kind: str
+    variant: str = ""
+
+    @property
+    def streams(self) -> list[Stream]:
+        """Stream of the plain kind, then of its variant."""
+        names = [self.kind] + [f"{self.kind}+{self.variant}"] * bool(self.variant)
+        return [STREAMS[name] for name in names]
+
+    def variants(self, dims: Mapping[str, Ints]) -> Ints:
+        """Place in `streams` of each case."""
+        return dims.get(self.variant, np.zeros_like(dims["rows"]))
+
+    def propose(self, machine: Any, dims: Mapping[str, Ints], dtype: str) -> Candidates:
+        """One candidate a case: there is one way to stream."""
+        case = np.arange(len(dims["rows"]))
+        return Candidates(case, np.zeros_like(case), {"variant": self.variants(dims)})
+
+    def programs(self, machine: Any, dims: Mapping[str, Ints], dtype: str, chosen: Candidates) -> list[Programs]:
+        """One group of programs for each variant."""
+        return [
+            self._programs(machine, {name: c[chosen.case[rows]] for name, c in dims.items()}, dtype, stream, rows)
+            for value, stream in enumerate(self.streams)
+            if len(rows := np.flatnonzero(chosen.columns["variant"] == value))
+        ]
+
+    def describe(self, chosen: Candidates, row: int) -> str:
+        """A candidate in words."""
+        return f"{self.kind} stream" + f", {self.variant}" * bool(chosen.columns["variant"][row])
+
+    def _programs(self, machine: Any, dims: Mapping[str, Ints], dtype: str, stream: Stream, index: Ints) -> Programs:
+        """Programs of one stream for the chosen candidates at `index`, whose dimensions are given."""
+        raise NotImplementedError

@@ -13,11 +13,12 @@ from functools import cache
 
 import numpy as np
 
-from hwsim.operators.candidates import Candidates, Programs, rates_of
+from hwsim.operators.amounts import Ints, put_shares, size_bytes
+from hwsim.operators.candidates import Programs, rates_of
 from hwsim.operators.machine import per_cycle
 from hwsim.operators.mapper.gpu.machine import Machine
 from hwsim.operators.mapper.gpu.tiles import missing
-from hwsim.operators.mapper.streams import STREAMS, Stream
+from hwsim.operators.mapper.streams import Stream, StreamMapper
 from hwsim.operators.operator import SIXTEENTH_BYTES
 from hwsim.operators.program import Template, TemplateBuilder
 from hwsim.units import ceil_div
@@ -65,13 +66,10 @@ def template() -> Template:
 
 
 @dataclass(frozen=True)
-class Mapper:
-    """Mapper of one kind; its 0/1 dimension, if it has one, names the variant of the stream."""
+class Mapper(StreamMapper):
+    """On the SMs of a GPU."""
 
-    kind: str
-    variant: str = ""
-
-    def refuse(self, machine: Machine, dims: Mapping[str, np.ndarray], dtype: str) -> list[str | None]:
+    def refuse(self, machine: Machine, dims: Mapping[str, Ints], dtype: str) -> list[str | None]:
         """Cases whose rows are more than the memory of the device."""
         each = max((stream.reads + stream.writes) * SIXTEENTH_BYTES[dtype] / 16 for stream in self.streams)
         need = dims["rows"].astype(np.float64) * dims["cols"] * each
@@ -82,43 +80,15 @@ class Mapper:
             for size in need.tolist()
         ]
 
-    def propose(self, machine: Machine, dims: Mapping[str, np.ndarray], dtype: str) -> Candidates:
-        """One candidate a case: there is one way to stream."""
-        case = np.arange(len(dims["rows"]))
-        return Candidates(case, np.zeros_like(case), {"variant": dims.get(self.variant, np.zeros_like(case))})
-
-    def programs(
-        self, machine: Machine, dims: Mapping[str, np.ndarray], dtype: str, chosen: Candidates
-    ) -> list[Programs]:
-        """One group of programs for each variant."""
-        variant = chosen.columns["variant"]
-        return [
-            self._programs(machine, {name: c[chosen.case[rows]] for name, c in dims.items()}, dtype, stream, rows)
-            for value, stream in enumerate(self.streams)
-            if len(rows := np.flatnonzero(variant == value))
-        ]
-
-    @property
-    def streams(self) -> list[Stream]:
-        """Stream of the plain kind, then of its variant."""
-        names = [self.kind] + [f"{self.kind}+{self.variant}"] * bool(self.variant)
-        return [STREAMS[name] for name in names]
-
-    def describe(self, chosen: Candidates, row: int) -> str:
-        """A candidate in words."""
-        return f"{self.kind} stream" + f", {self.variant}" * bool(chosen.columns["variant"][row])
-
     def _programs(
-        self, machine: Machine, dims: Mapping[str, np.ndarray], dtype: str, stream: Stream, index: np.ndarray
+        self, machine: Machine, dims: Mapping[str, Ints], dtype: str, stream: Stream, index: Ints
     ) -> Programs:
         t = template()
         amounts, cores = count(machine, dims, dtype, stream)
         values = np.zeros((len(index), t.size("slots")), np.int64)
         pieces = amounts.pop("pieces")
         for name, total in amounts.items():
-            first = t.slots[name].index
-            values[:, first] = total // pieces
-            values[:, first + 1] = total - total // pieces * (pieces - 1)
+            put_shares(values, t.slots[name].index, total, pieces)
         values[:, t.slots["pieces"].index] = pieces
         block = machine.kernels.elementwise
         values[:, t.slots["launch"].index] = machine.cycles(
@@ -135,27 +105,24 @@ class Mapper:
         return Programs(t, index, values, rates_of(t, rates), cells=cores[:, None], flops=elements * stream.flops)
 
 
-def count(
-    machine: Machine, dims: Mapping[str, np.ndarray], dtype: str, stream: Stream
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def count(machine: Machine, dims: Mapping[str, Ints], dtype: str, stream: Stream) -> tuple[dict[str, Ints], Ints]:
     """Amounts of the template by slot, and the SMs in use; int64 each."""
     rows, cols = dims["rows"], dims["cols"]
-    size = SIXTEENTH_BYTES[dtype]
     elements = rows * cols
-    source, result = ceil_div(elements * stream.reads * size, 16), ceil_div(elements * stream.writes * size, 16)
+    source, result = size_bytes(elements * stream.reads, dtype), size_bytes(elements * stream.writes, dtype)
     whole = source + result
     cores = np.minimum(rows if stream.rows else ceil_div(whole, LEAST), machine.cores)
     share = ceil_div(rows, machine.cores) * cols if stream.rows else ceil_div(elements, cores)
     absent = missing(whole, machine.l2)
     read = source if stream.cold or not machine.timing.warm_activations else source * absent // 1024
-    port = ceil_div(share * stream.reads * size, 16) * stream.passes
+    port = size_bytes(share * stream.reads, dtype) * stream.passes
     amounts = {
         "hbm.read": read,
         "l2.read": source * stream.passes,
         "port.read": port,
         "special": share * stream.special,
         "flops": share * stream.flops,
-        "port.write": ceil_div(share * stream.writes * size, 16),
+        "port.write": size_bytes(share * stream.writes, dtype),
         "l2.write": result,
         "hbm.write": result * absent // 1024,
         "pieces": np.maximum(ceil_div(port, PIECE), (port // SECTION).clip(1, DEPTH)),

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 
+from hwsim.operators.amounts import Ints, sixteenths
 from hwsim.operators.mapper.gpu.machine import Machine
 from hwsim.operators.mapper.gpu.program import PIECES
 from hwsim.operators.mapper.gpu.tiles import Work
-
-Ints = np.ndarray
-
-
-def work_units(amount: Ints, rate: Fraction) -> Ints:
-    """1/16 cycles that `amount` takes at `rate` per cycle, rounded up as the engine rounds."""
-    return -(-(amount * (16 * rate.denominator)) // rate.numerator)
 
 
 @dataclass(frozen=True)
@@ -34,11 +27,11 @@ class _Parts:
 
 
 def _parts(machine: Machine, dtype: str, work: Work) -> _Parts:
-    port, out = (work_units(size, machine.port) for size in (work.step_bytes, work.tile_bytes))
+    port, out = (sixteenths(size, machine.port) for size in (work.step_bytes, work.tile_bytes))
     both = (work.resident, work.resident_last)
     ports = port * both[0], port * both[1]
-    tensor = tuple(work_units(flops, machine.tensor[dtype]) for flops in (work.stage_flops, work.stage_flops_last))
-    hbm = work_units(work.hbm_bytes, machine.stream_rate)
+    tensor = tuple(sixteenths(flops, machine.tensor[dtype]) for flops in (work.stage_flops, work.stage_flops_last))
+    hbm = sixteenths(work.hbm_bytes, machine.stream_rate)
     latency = 16 * np.where(hbm > 0, machine.hbm_latency, machine.l2_latency) // work.depth
     return _Parts(
         stage=(
@@ -49,8 +42,8 @@ def _parts(machine: Machine, dtype: str, work: Work) -> _Parts:
         port=ports,
         tensor=(tensor[0], tensor[1]),
         hbm=hbm,
-        l2=work_units(work.l2_bytes + work.write_bytes, machine.l2_rate),
-        write=work_units(work.write_bytes * work.slots // work.items, machine.l2_rate),
+        l2=sixteenths(work.l2_bytes + work.write_bytes, machine.l2_rate),
+        write=sixteenths(work.write_bytes * work.slots // work.items, machine.l2_rate),
         epilogue=(out * both[0], out * both[1]),
     )
 
@@ -61,7 +54,7 @@ def estimate(machine: Machine, dtype: str, work: Work, split: Ints) -> Ints:
     waves = _in_turn(machine, work, parts) if work.exposed_1024 >= 1024 else _overlapped(machine, work, parts)
     once = machine.launch + machine.hbm_latency + 2 * machine.l2_latency + machine.wave + finish_skew(machine, work)
     total = waves + 16 * once + parts.epilogue[1]
-    return total + np.where(split > 1, 16 * machine.barrier + work_units(work.reduce_bytes, machine.l2_rate), 0)
+    return total + np.where(split > 1, 16 * machine.barrier + sixteenths(work.reduce_bytes, machine.l2_rate), 0)
 
 
 def _overlapped(machine: Machine, work: Work, parts: _Parts) -> Ints:
@@ -119,5 +112,5 @@ def finish_skew(machine: Machine, work: Work) -> Ints:
 
     The square root is correctly rounded everywhere, so its floor has equal bits everywhere.
     """
-    cycles = work_units(work.hbm_bytes, machine.stream_rate) // 16 * work.last // work.items
+    cycles = sixteenths(work.hbm_bytes, machine.stream_rate) // 16 * work.last // work.items
     return np.sqrt((cycles * machine.grain).astype(np.float64)).astype(np.int64)

@@ -113,11 +113,6 @@ def quantize_law(machine: Machine, dtype: str) -> np.ndarray:
     return np.array([(rate.numerator, rate.denominator, 0, 0)], LAW_DTYPE)
 
 
-def weight_bytes(dims: Mapping[str, np.ndarray], dtype: str) -> np.ndarray:
-    """Bytes of B of every case."""
-    return -(-dims["n"] * dims["k"] * dims["batch"] * SIXTEENTH_BYTES[dtype] // 16)
-
-
 def describe(chosen: Candidates, row: int) -> str:
     """A candidate in words: "128x256 split 4 resident 2"."""
     c = {name: int(column[row]) for name, column in chosen.columns.items()}

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hwsim.operators.amounts import Ints, size_bytes
 from hwsim.operators.candidates import Candidates, Programs
 from hwsim.operators.mapper.manycore import program
 from hwsim.operators.mapper.manycore.machine import Machine
 from hwsim.operators.mapper.manycore.program import Work
-from hwsim.operators.mapper.manycore.split import SUM, Ints, finer_of, size_bytes
+from hwsim.operators.mapper.manycore.split import SUM, finer_of
 from hwsim.operators.operator import DTYPES, SIXTEENTH_BYTES
 from hwsim.units import ceil_div
 

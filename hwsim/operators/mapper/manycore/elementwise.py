@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hwsim.operators.amounts import Ints, size_bytes
 from hwsim.operators.candidates import Candidates, Programs
 from hwsim.operators.mapper.manycore import program
 from hwsim.operators.mapper.manycore.machine import Machine
 from hwsim.operators.mapper.manycore.program import Work
-from hwsim.operators.mapper.manycore.split import SUM, Ints, absent, finer_of, size_bytes
-from hwsim.operators.mapper.streams import STREAMS, Stream
+from hwsim.operators.mapper.manycore.split import SUM, absent, finer_of
+from hwsim.operators.mapper.streams import Stream, StreamMapper
 from hwsim.units import ceil_div
 
 GRAIN = 64  # least elements of a row that are worth a tile of their own
@@ -24,18 +25,14 @@ SUMS = 2  # numbers of a row that its tiles tell one another: a sum and a square
 
 
 @dataclass(frozen=True)
-class Mapper:
-    """Mapper of one kind; its 0/1 dimension, if it has one, names the variant of the stream."""
-
-    kind: str
-    variant: str = ""
+class Mapper(StreamMapper):
+    """On tiles, in more or fewer pieces."""
 
     def propose(self, machine: Machine, dims: Mapping[str, Ints], dtype: str) -> Candidates:
-        """There is one way to stream, in more or fewer pieces."""
+        """Candidates of a case differ in the number of pieces."""
         choices, count = finer_of(machine), len(dims["rows"])
         case = np.repeat(np.arange(count), len(choices))
-        variant = dims.get(self.variant, np.zeros(count, np.int64))[case]
-        columns = {"variant": variant, "finer": np.tile(np.array(choices, np.int64), count)}
+        columns = {"variant": self.variants(dims)[case], "finer": np.tile(np.array(choices, np.int64), count)}
         rank = np.zeros_like(case)
         for rows, work in self.works(machine, {name: column[case] for name, column in dims.items()}, dtype, columns):
             rank[rows] = program.rank(machine, work, dtype)
@@ -51,15 +48,11 @@ class Mapper:
         self, machine: Machine, dims: Mapping[str, Ints], dtype: str, columns: Mapping[str, Ints]
     ) -> Iterator[tuple[Ints, Work]]:
         """Rows of each variant, and their supersteps."""
-        for value, name in enumerate([self.kind] + [f"{self.kind}+{self.variant}"] * bool(self.variant)):
+        for value, stream in enumerate(self.streams):
             rows = np.flatnonzero(columns["variant"] == value)
             if len(rows):
                 of = {dim: column[rows] for dim, column in dims.items()}
-                yield rows, work_of(machine, of, dtype, STREAMS[name], columns["finer"][rows])
-
-    def describe(self, chosen: Candidates, row: int) -> str:
-        """A candidate in words."""
-        return f"{self.kind} stream" + f", {self.variant}" * bool(chosen.columns["variant"][row])
+                yield rows, work_of(machine, of, dtype, stream, columns["finer"][rows])
 
 
 def work_of(machine: Machine, dims: Mapping[str, Ints], dtype: str, stream: Stream, finer: Ints) -> Work:

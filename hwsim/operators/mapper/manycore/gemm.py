@@ -11,11 +11,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from hwsim.operators.amounts import Ints, size_bytes
 from hwsim.operators.candidates import Candidates, Programs, concatenate
 from hwsim.operators.mapper.manycore import program
 from hwsim.operators.mapper.manycore.machine import Machine
 from hwsim.operators.mapper.manycore.program import Work
-from hwsim.operators.mapper.manycore.split import RESULT, SUM, Ints, Split, absent, cut, fits, size_bytes, ways
+from hwsim.operators.mapper.manycore.split import RESULT, SUM, Split, absent, cut, fits, ways
 from hwsim.operators.operator import SIXTEENTH_BYTES
 from hwsim.units import ceil_div
 
@@ -103,11 +104,6 @@ def refuse(machine: Machine, dims: Mapping[str, Ints], dtype: str) -> list[str |
         need += batch * (m * k * SIXTEENTH_BYTES[dtype] / 16 + RESULT * m * n)
     has = f"{machine.accelerator} has {machine.room / 1e9:.4g} GB"
     return [f"needs {size / 1e9:.4g} GB, {has}" if size > machine.room else None for size in need.tolist()]
-
-
-def weight_bytes(dims: Mapping[str, Ints], dtype: str) -> Ints:
-    """Bytes of B of every case."""
-    return size_bytes(dims["n"] * dims["k"] * dims["batch"], dtype)
 
 
 def describe(chosen: Candidates, row: int) -> str:

@@ -24,13 +24,13 @@ from functools import cache
 
 import numpy as np
 
+from hwsim.operators.amounts import Ints, sixteenths
 from hwsim.operators.candidates import Programs, rates_of
 from hwsim.operators.machine import per_cycle
 from hwsim.operators.mapper.manycore.machine import Machine
 from hwsim.operators.program import Cell, Counter, Resource, Slot, Template, TemplateBuilder
 from hwsim.operators.template import Operand, QueueBuilder, Vary
 
-Ints = np.ndarray
 GROUPS = ("full", "edge")
 # What a tile spends a superstep on, and what it is charged to.
 PARTS = {"port": "l2", "local": "sram", "tensor": "tensor", "special": "vector", "vector": "vector"}
@@ -234,14 +234,14 @@ def rank(machine: Machine, work: Work, dtype: str) -> Ints:
     for amounts, stream in zip(columns, (*work.memory_of_step(), 0 * work.memory), strict=True):
         exchange, compute = _exchange(machine, work, amounts, by), _compute(work, amounts, by)
         turn = fixed + _slower(exchange + compute)
-        read = _sixteenths(stream, by["memory"][0])
+        read = sixteenths(stream, by["memory"][0])
         whole.append(turn + read + 16 * machine.hbm_latency * (stream > 0))
         alone = np.maximum(np.maximum(_slower(exchange), _slower(compute)), np.maximum(read, fixed))
         shared = np.maximum(turn // machine.buffers, whole[-1] // work.ahead(machine))  # by the steps under way
         paces.append(np.maximum(alone, shared))
     several = work.steps > 1
     total = np.where(several, whole[0] + (work.steps - 2) * paces[0] + paces[1], whole[1])
-    total += work.combines * whole[2] + _sixteenths(work.write, by["memory"][0])
+    total += work.combines * whole[2] + sixteenths(work.write, by["memory"][0])
     return total + 16 * (machine.launch + machine.cycles(machine.kernels.launch))
 
 
@@ -257,21 +257,16 @@ def _column(step: Mapping[str, Ints], column: int) -> dict[str, Ints]:
 def _compute(work: Work, amounts: Mapping[str, Ints], by: Mapping[str, tuple[Fraction, int]]) -> Ints:
     """1/16 cycles of each group's work in a tile: reads beside arithmetic."""
     none = np.zeros_like(work.tiles)
-    arithmetic = sum((_sixteenths(amounts.get(part, none), by[part][0]) for part in ARITHMETIC), none)
-    return np.maximum(arithmetic, _sixteenths(amounts.get("local", none), by["local"][0]))
+    arithmetic = sum((sixteenths(amounts.get(part, none), by[part][0]) for part in ARITHMETIC), none)
+    return np.maximum(arithmetic, sixteenths(amounts.get("local", none), by["local"][0]))
 
 
 def _exchange(
     machine: Machine, work: Work, amounts: Mapping[str, Ints], by: Mapping[str, tuple[Fraction, int]]
 ) -> Ints:
     """1/16 cycles of each group's exchange: into a tile, or out of the memory that all share."""
-    into = _sixteenths(amounts["port"], by["port"][0])
+    into = sixteenths(amounts["port"], by["port"][0])
     if not machine.shared:
         return into
     whole = amounts["port"][:, 0] * work.tiles[:, 0] + amounts["port"][:, 1] * work.tiles[:, 1]
-    return np.maximum(into, _sixteenths(whole, by["shared"][0])[:, None])
-
-
-def _sixteenths(amount: Ints, rate: Fraction) -> Ints:
-    """1/16 cycles of an amount at a rate, rounded up as the engine rounds."""
-    return -(-amount * 16 * rate.denominator // rate.numerator)
+    return np.maximum(into, sixteenths(whole, by["shared"][0])[:, None])

@@ -9,20 +9,14 @@ from itertools import product
 
 import numpy as np
 
+from hwsim.operators.amounts import Ints, size_bytes
 from hwsim.operators.mapper.manycore.machine import Machine
-from hwsim.operators.operator import SIXTEENTH_BYTES
 from hwsim.units import ceil_div
 
-Ints = np.ndarray
 SUM = 4  # bytes of a sum in a tile, and of a part of one on its way
 RESULT = 2  # bytes of a value of the result: 16 bits whatever the operands
 ROOMS = (1, 2, 4, 8, 16, 32, 64, 128)  # parts of a tile's room that operands may take
 FINER = (1, 2, 4, 8, 16, 32)  # times as many pieces as that takes
-
-
-def size_bytes(elements: Ints, dtype: str) -> Ints:
-    """Bytes of elements, rounded up."""
-    return ceil_div(elements * SIXTEENTH_BYTES[dtype], 16)
 
 
 def absent(amount: Ints, place: int) -> Ints:

@@ -14,13 +14,14 @@ from functools import cache
 
 import numpy as np
 
+from hwsim.operators.amounts import Ints, put_shares, size_bytes
 from hwsim.operators.candidates import Candidates, Programs, rates_of
-from hwsim.operators.mapper.pipeline.gemm import SETS, put_shares, size_bytes, up
+from hwsim.operators.mapper.pipeline.gemm import SETS
 from hwsim.operators.mapper.pipeline.machine import Machine, kept_planes
 from hwsim.operators.operator import DTYPES, SIXTEENTH_BYTES
 from hwsim.operators.program import Template, TemplateBuilder
+from hwsim.units import ceil_div
 
-Ints = np.ndarray
 SOFTMAX = 6  # fp32 operations for each score, beside its exponential
 AMOUNTS = ("streams", "rows", "special", "vector")
 
@@ -68,7 +69,7 @@ class Phase:
 
         A block is passed by the queries from its first key on, inside the window of the last.
         """
-        count = up(self.keys, block)
+        count = ceil_div(self.keys, block)
         case = np.repeat(np.arange(len(count)), count)
         first = (np.arange(len(case)) - np.repeat(np.cumsum(count) - count, count)) * block
         keys, new, width = self.keys[case], self.new[case], window[case]
@@ -99,7 +100,7 @@ def amounts_of(machine: Machine, dims: Mapping[str, Ints], phase: Phase, dtype: 
     window = dims.get("window", np.zeros_like(heads))
     blocks, queries, keys = phase.seen(window, machine.cols)
     many = phase.sequences * kv_heads
-    deep = up(head_dim, machine.rows)  # blocks of a plane along the elements of a head; keys and values take one each
+    deep = ceil_div(head_dim, machine.rows)  # blocks of a plane along a head; keys and values take one each
     kept = kept_planes(machine.planes, dtype)
     installed = 2 * many * blocks * deep
     passes = 2 * phase.sequences * heads * queries * deep
@@ -107,9 +108,9 @@ def amounts_of(machine: Machine, dims: Mapping[str, Ints], phase: Phase, dtype: 
     scores = phase.sequences * heads * queries * machine.cols
     inputs = 2 * phase.sequences * phase.new * heads * head_dim
     return {
-        "sets": up(installed, kept),
-        "streams": up(elements * stored, 16) + size_bytes(inputs, dtype),
-        "rows": up(passes, kept),
+        "sets": ceil_div(installed, kept),
+        "streams": ceil_div(elements * stored, 16) + size_bytes(inputs, dtype),
+        "rows": ceil_div(passes, kept),
         "special": scores,
         "vector": scores * SOFTMAX + elements * converted,
     }
@@ -126,7 +127,7 @@ class Mapper:
         found: list[str | None] = [None] * len(dims["heads"])
         phases = lengths(self.kind, dims)
         sizes = np.array([SIXTEENTH_BYTES[name] for name in DTYPES], np.int64)[dims["kv_dtype"]]
-        row = up(2 * dims["kv_heads"] * dims["head_dim"] * sizes, 16).astype(np.float64)
+        row = ceil_div(2 * dims["kv_heads"] * dims["head_dim"] * sizes, 16).astype(np.float64)
         need = np.sum([phase.sequences * phase.keys * row for phase in phases], axis=0)
         for wrong, text in (
             (dims["heads"] < dims["kv_heads"], "fewer query heads than KV heads"),

@@ -18,12 +18,12 @@ from functools import cache
 
 import numpy as np
 
+from hwsim.operators.amounts import Ints
 from hwsim.operators.candidates import Candidates, Programs, rates_of
-from hwsim.operators.mapper.pipeline.gemm import up
 from hwsim.operators.mapper.pipeline.machine import Machine
 from hwsim.operators.program import Template, TemplateBuilder
+from hwsim.units import ceil_div
 
-Ints = np.ndarray
 PHASES: Mapping[str, tuple[str, ...]] = {
     "all_reduce": ("inside", "between", "between", "inside"),
     "all_gather": ("between", "inside"),
@@ -78,11 +78,11 @@ class Mapper:
         if self.kind == "send":
             return {"inside": size, "between": np.zeros_like(size)}
         local = np.minimum(devices, machine.node)
-        nodes = up(devices, machine.node)
+        nodes = ceil_div(devices, machine.node)
         # All-to-all hands on in the node what came for the node's other chips from every node.
-        inside = up(size, devices) * nodes if self.kind == "all_to_all" else up(size, local)
-        share = size if self.kind == "all_to_all" else up(size, local)
-        parts = up(up(share, nodes) * (nodes - 1), machine.between)
+        inside = ceil_div(size, devices) * nodes if self.kind == "all_to_all" else ceil_div(size, local)
+        share = size if self.kind == "all_to_all" else ceil_div(size, local)
+        parts = ceil_div(ceil_div(share, nodes) * (nodes - 1), machine.between)
         return {"inside": inside * (local > 1), "between": parts * (nodes > 1)}
 
     def describe(self, chosen: Candidates, row: int) -> str:

@@ -8,13 +8,12 @@ from functools import cache
 
 import numpy as np
 
-from hwsim.operators.candidates import Candidates, Programs, rates_of
-from hwsim.operators.mapper.pipeline.gemm import size_bytes
+from hwsim.operators.amounts import Ints, size_bytes
+from hwsim.operators.candidates import Programs, rates_of
 from hwsim.operators.mapper.pipeline.machine import Machine
-from hwsim.operators.mapper.streams import STREAMS, Stream
+from hwsim.operators.mapper.streams import Stream, StreamMapper
 from hwsim.operators.program import Template, TemplateBuilder
 
-Ints = np.ndarray
 SIDES = (("streams", "sram", "B"), ("special", "vector", "cycle"), ("vector", "vector", "FLOP"))
 
 
@@ -32,48 +31,26 @@ def template() -> Template:
 
 
 @dataclass(frozen=True)
-class Mapper:
-    """Mapper of one kind; its 0/1 dimension, if it has one, names the variant of the stream."""
+class Mapper(StreamMapper):
+    """On the vector units of a statically scheduled chip."""
 
-    kind: str
-    variant: str = ""
-
-    def propose(self, machine: Machine, dims: Mapping[str, Ints], dtype: str) -> Candidates:
-        """One candidate a case: there is one way to stream."""
-        case = np.arange(len(dims["rows"]))
-        return Candidates(case, np.zeros_like(case), {"variant": dims.get(self.variant, np.zeros_like(case))})
-
-    def programs(self, machine: Machine, dims: Mapping[str, Ints], dtype: str, chosen: Candidates) -> list[Programs]:
-        """One group of programs for each variant."""
-        names = [self.kind] + [f"{self.kind}+{self.variant}"] * bool(self.variant)
-        found = []
-        for value, name in enumerate(names):
-            rows = np.flatnonzero(chosen.columns["variant"] == value)
-            if len(rows):
-                elements = (dims["rows"] * dims["cols"])[chosen.case[rows]]
-                found.append(_programs(machine, elements, dtype, STREAMS[name], rows))
-        return found
-
-    def describe(self, chosen: Candidates, row: int) -> str:
-        """A candidate in words."""
-        return f"{self.kind} stream" + f", {self.variant}" * bool(chosen.columns["variant"][row])
-
-
-def _programs(machine: Machine, elements: Ints, dtype: str, stream: Stream, index: Ints) -> Programs:
-    t = template()
-    amounts = {
-        "fill": np.full_like(elements, machine.fill),
-        "streams": size_bytes(elements * (stream.reads * stream.passes + stream.writes), dtype),
-        "special": elements * stream.special,
-        "vector": elements * stream.flops,
-    }
-    values = np.stack([amounts[name] for name in t.names["slots"]], axis=1)
-    rates = {
-        "streams": (machine.scheduled(machine.streams), 0),
-        "special": (machine.scheduled(machine.special), 0),
-        "vector": (machine.scheduled(machine.vector), 0),
-    }
-    return Programs(t, index, values, rates_of(t, rates))
+    def _programs(
+        self, machine: Machine, dims: Mapping[str, Ints], dtype: str, stream: Stream, index: Ints
+    ) -> Programs:
+        t, elements = template(), dims["rows"] * dims["cols"]
+        amounts = {
+            "fill": np.full_like(elements, machine.fill),
+            "streams": size_bytes(elements * (stream.reads * stream.passes + stream.writes), dtype),
+            "special": elements * stream.special,
+            "vector": elements * stream.flops,
+        }
+        values = np.stack([amounts[name] for name in t.names["slots"]], axis=1)
+        rates = {
+            "streams": (machine.scheduled(machine.streams), 0),
+            "special": (machine.scheduled(machine.special), 0),
+            "vector": (machine.scheduled(machine.vector), 0),
+        }
+        return Programs(t, index, values, rates_of(t, rates))
 
 
 norm = Mapper("norm", "residual")

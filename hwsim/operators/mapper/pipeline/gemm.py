@@ -17,23 +17,13 @@ from functools import cache
 
 import numpy as np
 
+from hwsim.operators.amounts import Ints, put_shares, size_bytes
 from hwsim.operators.candidates import Candidates, Programs, rates_of
 from hwsim.operators.mapper.pipeline.machine import Machine, kept_planes
-from hwsim.operators.operator import SIXTEENTH_BYTES
 from hwsim.operators.program import Template, TemplateBuilder
+from hwsim.units import ceil_div
 
-Ints = np.ndarray
 SETS = 2  # of weights in the planes: one multiplies, one is on its way
-
-
-def up(above: Ints | int, below: Ints | int) -> Ints:
-    """Quotient rounded up."""
-    return -(-np.asarray(above) // below)
-
-
-def size_bytes(elements: Ints, dtype: str) -> Ints:
-    """Bytes of elements, rounded up."""
-    return up(elements * SIXTEENTH_BYTES[dtype], 16)
 
 
 @cache
@@ -79,8 +69,8 @@ def work_of(machine: Machine, dims: Mapping[str, Ints], dtype: str) -> Work:
     """Sets of weights and bytes of products; planes of a set share the activations of their rows."""
     m, n, k, batch = (dims[name] for name in ("m", "n", "k", "batch"))
     taken = machine.multiplied(dtype)
-    blocks = up(k, machine.rows) * up(n, machine.cols) * batch
-    sets = up(blocks, kept_planes(machine.planes, taken))
+    blocks = ceil_div(k, machine.rows) * ceil_div(n, machine.cols) * batch
+    sets = ceil_div(blocks, kept_planes(machine.planes, taken))
     weights = batch * n * k
     moved = size_bytes(m * machine.rows, taken) * sets + size_bytes(batch * m * n, taken)
     return Work(sets, weights, size_bytes(weights, dtype) + moved)
@@ -114,12 +104,6 @@ def programs(machine: Machine, dims: Mapping[str, Ints], dtype: str, chosen: Can
     return [Programs(t, chosen.case, values, rates_of(t, rates), flops=flops)]
 
 
-def put_shares(values: Ints, column: int, total: Ints, parts: Ints) -> None:
-    """Fill two columns of a slot: an equal part of the total, and what is left for the last one."""
-    share = total // parts
-    values[:, column], values[:, column + 1] = share, total - share * (parts - 1)
-
-
 def refuse(machine: Machine, dims: Mapping[str, Ints], dtype: str) -> list[str | None]:
     """Cases whose weights are more than a chip holds, or of a type that is converted to one the chip does not have."""
     if (taken := machine.multiplied(dtype)) not in machine.pace:
@@ -134,11 +118,6 @@ def refuse(machine: Machine, dims: Mapping[str, Ints], dtype: str) -> list[str |
         else None
         for size in need.tolist()
     ]
-
-
-def weight_bytes(dims: Mapping[str, Ints], dtype: str) -> Ints:
-    """Bytes of B of every case."""
-    return size_bytes(dims["n"] * dims["k"] * dims["batch"], dtype)
 
 
 def describe(chosen: Candidates, row: int) -> str:

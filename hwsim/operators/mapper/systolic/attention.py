@@ -11,14 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hwsim.operators.amounts import Ints, size_bytes
 from hwsim.operators.candidates import Candidates, Programs, rates_of
 from hwsim.operators.mapper.systolic.attention_program import template
-from hwsim.operators.mapper.systolic.blocks import size_bytes
 from hwsim.operators.mapper.systolic.machine import Machine
 from hwsim.operators.operator import DTYPES, SIXTEENTH_BYTES
 from hwsim.units import ceil_div
 
-Ints = np.ndarray
 SOFTMAX = 6  # fp32 operations for each score, beside its exponential
 
 

@@ -8,21 +8,15 @@ from itertools import product
 
 import numpy as np
 
+from hwsim.operators.amounts import Ints, size_bytes
 from hwsim.operators.mapper.systolic.folds import DATAFLOWS
 from hwsim.operators.mapper.systolic.machine import Machine
 from hwsim.operators.mapper.systolic.program import BUFFERS
-from hwsim.operators.operator import SIXTEENTH_BYTES
 from hwsim.units import ceil_div
 
-Ints = np.ndarray
 FLOWS = tuple(DATAFLOWS)
 ACCUMULATOR = 4  # bytes of a sum in the scratchpad
 RESULT = 2  # bytes of a value of the result: bf16 whatever the operands
-
-
-def size_bytes(elements: Ints, dtype: str) -> Ints:
-    """Bytes of elements, rounded up."""
-    return ceil_div(elements * SIXTEENTH_BYTES[dtype], 16)
 
 
 def absent_1024(amount: Ints, place: int) -> Ints:

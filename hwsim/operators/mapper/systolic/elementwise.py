@@ -12,15 +12,15 @@ from functools import cache
 
 import numpy as np
 
-from hwsim.operators.candidates import Candidates, Programs, rates_of
+from hwsim.operators.amounts import Ints, put_shares, size_bytes
+from hwsim.operators.candidates import Programs, rates_of
 from hwsim.operators.machine import per_cycle
-from hwsim.operators.mapper.streams import STREAMS, Stream
-from hwsim.operators.mapper.systolic.blocks import absent_1024, size_bytes
+from hwsim.operators.mapper.streams import Stream, StreamMapper
+from hwsim.operators.mapper.systolic.blocks import absent_1024
 from hwsim.operators.mapper.systolic.machine import Machine
 from hwsim.operators.program import Template, TemplateBuilder
 from hwsim.units import ceil_div
 
-Ints = np.ndarray
 PIECE = 256 << 10  # bytes of one core that are one command
 SECTION = 16 << 10  # bytes worth a command of their own while fewer than DEPTH are in flight
 DEPTH = 4  # pieces in flight
@@ -58,54 +58,29 @@ def template() -> Template:
 
 
 @dataclass(frozen=True)
-class Mapper:
-    """Mapper of one kind; its 0/1 dimension, if it has one, names the variant of the stream."""
+class Mapper(StreamMapper):
+    """On the vector units of a systolic accelerator."""
 
-    kind: str
-    variant: str = ""
-
-    def propose(self, machine: Machine, dims: Mapping[str, Ints], dtype: str) -> Candidates:
-        """One candidate a case: there is one way to stream."""
-        case = np.arange(len(dims["rows"]))
-        return Candidates(case, np.zeros_like(case), {"variant": dims.get(self.variant, np.zeros_like(case))})
-
-    def programs(self, machine: Machine, dims: Mapping[str, Ints], dtype: str, chosen: Candidates) -> list[Programs]:
-        """One group of programs for each variant."""
-        variant = chosen.columns["variant"]
-        names = [self.kind] + [f"{self.kind}+{self.variant}"] * bool(self.variant)
-        found = []
-        for value, name in enumerate(names):
-            rows = np.flatnonzero(variant == value)
-            if len(rows):
-                of = {dim: column[chosen.case[rows]] for dim, column in dims.items()}
-                found.append(_programs(machine, of, dtype, STREAMS[name], rows))
-        return found
-
-    def describe(self, chosen: Candidates, row: int) -> str:
-        """A candidate in words."""
-        return f"{self.kind} stream" + f", {self.variant}" * bool(chosen.columns["variant"][row])
-
-
-def _programs(machine: Machine, dims: Mapping[str, Ints], dtype: str, stream: Stream, index: Ints) -> Programs:
-    t = template()
-    amounts, cores = count(machine, dims, dtype, stream)
-    pieces = amounts.pop("pieces")
-    values = np.zeros((len(index), t.size("slots")), np.int64)
-    for name, total in amounts.items():
-        first = t.slots[name].index
-        values[:, first] = total // pieces
-        values[:, first + 1] = total - total // pieces * (pieces - 1)
-    kernel = machine.kernels.elementwise
-    values[:, t.slots["pieces"].index] = pieces
-    values[:, t.slots["launch"].index] = machine.cycles(kernel.launch)
-    rates = {
-        "hbm": (per_cycle(machine.hbm_rate * kernel.efficiency), machine.hbm_latency),
-        "port": (machine.port, 0),
-        "vector": (machine.vector, 0),
-        "special": (machine.special, 0),
-    }
-    flops = dims["rows"] * dims["cols"] * stream.flops
-    return Programs(t, index, values, rates_of(t, rates), cells=cores[:, None], flops=flops)
+    def _programs(
+        self, machine: Machine, dims: Mapping[str, Ints], dtype: str, stream: Stream, index: Ints
+    ) -> Programs:
+        t = template()
+        amounts, cores = count(machine, dims, dtype, stream)
+        pieces = amounts.pop("pieces")
+        values = np.zeros((len(index), t.size("slots")), np.int64)
+        for name, total in amounts.items():
+            put_shares(values, t.slots[name].index, total, pieces)
+        kernel = machine.kernels.elementwise
+        values[:, t.slots["pieces"].index] = pieces
+        values[:, t.slots["launch"].index] = machine.cycles(kernel.launch)
+        rates = {
+            "hbm": (per_cycle(machine.hbm_rate * kernel.efficiency), machine.hbm_latency),
+            "port": (machine.port, 0),
+            "vector": (machine.vector, 0),
+            "special": (machine.special, 0),
+        }
+        flops = dims["rows"] * dims["cols"] * stream.flops
+        return Programs(t, index, values, rates_of(t, rates), cells=cores[:, None], flops=flops)
 
 
 def count(machine: Machine, dims: Mapping[str, Ints], dtype: str, stream: Stream) -> tuple[dict[str, Ints], Ints]:

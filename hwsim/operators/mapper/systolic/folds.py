@@ -25,7 +25,6 @@ from hwsim.errors import HwsimError, bad
 from hwsim.operators.candidates import rates_of
 from hwsim.operators.program import Bound, Template, TemplateBuilder, bind, run_many
 
-Ints = np.ndarray
 Loading = Literal["serial", "double-buffered"]
 
 

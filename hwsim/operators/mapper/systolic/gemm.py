@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from hwsim.operators.amounts import Ints
 from hwsim.operators.candidates import Candidates, Programs, concatenate, rates_of
 from hwsim.operators.machine import per_cycle
 from hwsim.operators.mapper.systolic.blocks import (
@@ -29,7 +30,6 @@ from hwsim.operators.mapper.systolic.program import BUFFERS, template
 from hwsim.operators.operator import SIXTEENTH_BYTES
 from hwsim.units import ceil_div
 
-Ints = np.ndarray
 CHUNK = 128  # cases ranked together
 
 
@@ -220,11 +220,6 @@ def refuse(machine: Machine, dims: Mapping[str, Ints], dtype: str) -> list[str |
         else None
         for size in need.tolist()
     ]
-
-
-def weight_bytes(dims: Mapping[str, Ints], dtype: str) -> Ints:
-    """Bytes of B of every case."""
-    return size_bytes(dims["n"] * dims["k"] * dims["batch"], dtype)
 
 
 def describe(chosen: Candidates, row: int) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hwsim.operators.amounts import Ints
 from hwsim.operators.candidates import Candidates, Programs
 from hwsim.operators.mapper.wafer import phases, regions, shift
 from hwsim.operators.mapper.wafer.machine import Machine
@@ -21,7 +22,6 @@ from hwsim.operators.mapper.wafer.regions import Dims, Way
 from hwsim.operators.mapper.wafer.shift import Product
 from hwsim.operators.operator import DTYPES, SIXTEENTH_BYTES
 
-Ints = np.ndarray
 SOFTMAX = 6  # operations for each score, beside its exponential
 
 

@@ -11,29 +11,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwsim.operators.candidates import Candidates, Programs
-from hwsim.operators.mapper.streams import STREAMS
+from hwsim.operators.mapper.streams import StreamMapper
 from hwsim.operators.mapper.wafer import phases, regions
 from hwsim.operators.mapper.wafer.machine import Machine
 from hwsim.operators.mapper.wafer.phases import Phase
 from hwsim.operators.mapper.wafer.regions import Dims
 
-Ints = np.ndarray
 # All-reduces along a row: the sum of squares; maximum and sum; a draw, which is the maximum of logits with noise.
 REDUCES: Mapping[str, int] = {"norm": 1, "softmax": 2, "sample": 1}
 
 
 @dataclass(frozen=True)
-class Mapper:
-    """Mapper of one kind; its 0/1 dimension, if it has one, names the variant of the stream."""
-
-    kind: str
-    variant: str = ""
+class Mapper(StreamMapper):
+    """On regions of cores; one program may stand for cases of both variants."""
 
     def _phases(self, side: int, dims: Dims) -> list[Phase]:
         rows, elements = -(-dims["rows"] // side), -(-dims["cols"] // side)
         share = rows * elements
-        usual, other = STREAMS[self.kind], STREAMS[f"{self.kind}+{self.variant}" if self.variant else self.kind]
-        second = dims[self.variant] > 0 if self.variant else np.zeros_like(rows, bool)
+        usual, other, second = self.streams[0], self.streams[-1], self.variants(dims) > 0
         flops = share * np.where(second, other.flops, usual.flops)
         special = share * np.where(second, other.special, usual.special)
         gather = share * (self.kind == "embed")

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
+from hwsim.operators.amounts import Ints
 from hwsim.operators.candidates import Candidates, Programs
 from hwsim.operators.mapper.wafer import phases, regions, shift
 from hwsim.operators.mapper.wafer.machine import Machine
-from hwsim.operators.mapper.wafer.phases import Phase, size_bytes
+from hwsim.operators.mapper.wafer.phases import Phase
 from hwsim.operators.mapper.wafer.regions import Dims, Way
 from hwsim.operators.mapper.wafer.shift import Product
 from hwsim.operators.operator import SIXTEENTH_BYTES
 
-Ints = np.ndarray
 NAMES = ("tree", "cyclic shift")
 
 
@@ -58,11 +56,6 @@ def refuse(machine: Machine, dims: Dims, dtype: str) -> list[str | None]:
     m, n, k, batch = (dims[name].astype(np.float64) for name in ("m", "n", "k", "batch"))
     need = batch * (m * k + k * n + m * n) * SIXTEENTH_BYTES[dtype] / 16
     return regions.too_large(machine, need, "operands and result need")
-
-
-def weight_bytes(dims: Mapping[str, Ints], dtype: str) -> Ints:
-    """Bytes of B of every case."""
-    return size_bytes(dims["n"] * dims["k"] * dims["batch"], dtype)
 
 
 def describe(chosen: Candidates, row: int) -> str:

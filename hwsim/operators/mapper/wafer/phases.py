@@ -14,13 +14,13 @@ from functools import cache
 
 import numpy as np
 
+from hwsim.operators.amounts import Ints
 from hwsim.operators.candidates import Programs, rates_of
 from hwsim.operators.mapper.wafer.machine import Machine
 from hwsim.operators.mapper.wafer.tree import Line, TreeRows, shared_values, values_of
 from hwsim.operators.operator import SIXTEENTH_BYTES
 from hwsim.operators.program import Template, TemplateBuilder
 
-Ints = np.ndarray
 WORD = 4  # bytes of a message of the fabric: two 16-bit numbers
 RESULT = 2  # bytes of a partial sum
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hwsim.operators.amounts import Ints
 from hwsim.operators.candidates import Candidates, Programs, concatenate
 from hwsim.operators.mapper.wafer.machine import Machine
 
-Ints = np.ndarray
 Dims = Mapping[str, Ints]
 
 

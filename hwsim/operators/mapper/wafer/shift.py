@@ -20,6 +20,7 @@ from functools import cache
 
 import numpy as np
 
+from hwsim.operators.amounts import Ints
 from hwsim.operators.candidates import Programs, rates_of
 from hwsim.operators.mapper.wafer.machine import Machine
 from hwsim.operators.mapper.wafer.phases import (
@@ -35,7 +36,6 @@ from hwsim.operators.mapper.wafer.phases import (
 from hwsim.operators.mapper.wafer.tree import Line, TreeRows, shared_values, values_of
 from hwsim.operators.program import Template, TemplateBuilder
 
-Ints = np.ndarray
 MESSAGES = 2  # of a step: a tile of each operand
 REDUCES = 2  # of a softmax: maximum and sum
 

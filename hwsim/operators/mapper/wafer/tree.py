@@ -13,9 +13,8 @@ from math import isqrt
 
 import numpy as np
 
+from hwsim.operators.amounts import Ints
 from hwsim.operators.template import Cell, QueueBuilder, Resource, Slot, TemplateBuilder
-
-Ints = np.ndarray
 
 
 @dataclass(frozen=True)
