@@ -57,7 +57,7 @@ def test_a_tiers_rate_is_the_described_rate_times_its_efficiency(h100: Accelerat
 def test_another_rate_of_the_device_is_the_same_memory_on_another_clock() -> None:
     base, faster = (laws(hwsim.load("h100-sxm", sets=sets))["hbm"] for sets in ([], ["tiers.hbm.rate=5 TB/s"]))
     assert faster.rate / base.rate == Fraction(5000, 3350)
-    with pytest.raises(InputError, match="law.rate: got '1200 GB/s'|got 1200 GB/s, expected 665.6 GB/s.*commands.clock"):
+    with pytest.raises(InputError, match=r"got 1200 GB/s, expected 665.6 GB/s.*commands.clock"):
         hwsim.load("h100-sxm", sets=["tiers.hbm.memory.law.rate=1200 GB/s"])
 
 
