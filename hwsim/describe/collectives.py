@@ -16,7 +16,7 @@ class Ring(Block):
 
     rate: Ratio = Field(description="share of the links' published rate that a chunk moves at")
     start: Seconds = Field(description="set-up beyond the launch")
-    step: Seconds = Field(description="fixed part of a step; never below the link's latency")
+    step: Seconds = Field(description="fixed part of a step beyond the link's latency")
     copy_: Factor = Field(alias="copy", description="local copy of the own chunk, as a share of the chunk at that rate")
     wire: Count = Field(1, description="bytes on a host path per byte (LL sends a flag with each word)")
 
@@ -25,7 +25,7 @@ class Exchange(Block):
     """One protocol of the direct exchange: every rank sends to every other at once."""
 
     rate: Ratio = Field(description="share of the links' published rate that the parts move at")
-    start: Seconds = Field(description="set-up beyond the launch, first byte included")
+    start: Seconds = Field(description="set-up beyond the launch and the link's latency")
     copy_: Factor = Field(alias="copy", description="local copy of the own part, as a share of the part at that rate")
     wire: Count = Field(1, description="bytes on a host path per byte (LL sends a flag with each word)")
 
@@ -36,7 +36,7 @@ class Kernel(Block):
     algorithm: Literal["one-shot", "two-shot", "in-switch"] = Field(
         description="one-shot: all read all; two-shot: reduce-scatter, all-gather; in-switch: the switch adds"
     )
-    launch: Seconds = Field(description="start, barriers, drain")
+    launch: Seconds = Field(description="start, barriers, drain; the link's latency comes on top, once a step")
     peer: Seconds = Field(Fraction(0), description="the same per other rank")
     rate: Ratio = Field(description="share of the links' published rate that bytes move at")
     below: dict[str, Bytes] = Field(

@@ -42,13 +42,23 @@ def test_a_ring_takes_its_steps_times_chunk_and_latency() -> None:
     )
 
 
+@pytest.mark.parametrize(("kind", "size", "steps"), [("all_reduce", 1 << 14, 1), ("all_gather", 1 << 10, 7)])
+def test_the_latency_of_the_link_counts_once_a_step(kind: str, size: int, steps: int) -> None:
+    sets = {"accelerator": ["links.scale_up.link.latency=2 us"]}
+    near, far = (
+        simulate(Machine.of("h100-sxm", "vllm", sets=s), kind, {"devices": 8, "bytes": size}) for s in ({}, sets)
+    )
+    assert near.choice == far.choice
+    assert far.time_ps[0] - near.time_ps[0] == pytest.approx(steps * 1.5e6, rel=0.01)
+
+
 def test_a_send_takes_its_launch_its_bytes_at_the_links_rate_and_the_first_byte() -> None:
     machine = Machine.of("h100-sxm", "nccl")
     ways = group_of(machine).algorithms["send"]
     result = simulate(machine, "send", {"bytes": SIZES})
     for size, time in zip(SIZES.tolist(), result.time_ps.tolist()):
         size += size % 2
-        fixed = [way.launch + way.start for way in ways]
+        fixed = [way.launch + way.start + way.step for way in ways]
         least = min(f + Fraction(size * way.rate[1], way.rate[0]) for f, way in zip(fixed, ways))
         assert machine.ps(np.array([int(least)]))[0] <= time <= machine.ps(np.array([int(least) + 3]))[0]
     assert result.bytes["link"].tolist() == [size + size % 2 for size in SIZES.tolist()]

@@ -81,8 +81,7 @@ def work_of(group: Group, algorithm: Algorithm, devices: Ints, size: Ints) -> Wo
     steps = np.maximum(shape.steps(devices, group.around(devices)), 1)
     chunk = ceil_div(shape.parts(devices) * part, steps)
     host_num, host_den = group.host_rate(devices)
-    # What a launch takes includes the first byte; its arrival is charged to the link's latency.
-    launch = np.maximum(algorithm.launch + algorithm.peer * (devices - 1) - algorithm.included * steps, 0)
+    launch = algorithm.launch + algorithm.peer * (devices - 1)
     rates = np.zeros((len(size), 5), RESOURCE_DTYPE)
     rates["num"] = rates["den"] = 1
     rates["lat"][:, 2] = hosted

@@ -30,8 +30,6 @@ class Algorithm:
         How many steps it takes and what a rank sends in each: a key of the mapper's table.
     launch, peer, start, step : int
         Cycles: of the kernel, per other rank, of the set-up, of a step beside its bytes (the link's latency included).
-    included : int
-        Cycles of the launch that are the link's latency of a step.
     rate : (int, int)
         Bytes per cycle of all links of a rank, one direction, as numerator and denominator.
     copy_ : Fraction
@@ -50,7 +48,6 @@ class Algorithm:
     peer: int
     start: int
     step: int
-    included: int
     rate: tuple[int, int]
     copy_: Fraction = Fraction(0)
     wire: int = 1
@@ -193,7 +190,7 @@ class _Resolver:
         cycles = self.machine.cycles
         return Algorithm(
             name=f"ring {name}", shape=f"{kind} ring", launch=cycles(self.fabric.launch), peer=0,
-            start=cycles(part.start), step=max(cycles(part.step), self.step), included=0,
+            start=cycles(part.start), step=cycles(part.step) + self.step,
             rate=self.rate(part.rate), copy_=part.copy_, wire=part.wire,
         )  # fmt: skip
 
@@ -201,7 +198,7 @@ class _Resolver:
         cycles = self.machine.cycles
         return Algorithm(
             name=f"exchange {name}", shape="exchange", launch=cycles(self.fabric.launch), peer=0,
-            start=cycles(part.start), step=self.step, included=self.latency,
+            start=cycles(part.start), step=self.step,
             rate=self.rate(part.rate), copy_=part.copy_, wire=part.wire,
         )  # fmt: skip
 
@@ -209,7 +206,7 @@ class _Resolver:
         cycles = self.machine.cycles
         return Algorithm(
             name=part.algorithm, shape=part.algorithm, launch=cycles(part.launch), peer=cycles(part.peer), start=0,
-            step=self.step, included=self.latency, rate=self.rate(part.rate), devices=part.devices,
+            step=self.step, rate=self.rate(part.rate), devices=part.devices,
             below={int(count): int(size) for count, size in part.below.items()},
         )  # fmt: skip
 
