@@ -122,6 +122,9 @@ class Power(Block):
     idle: Watts = Field(description="no program on the device")
     static: Watts = Field(description="clocks up, no unit busy")
     active_per_unit: Watts = Field(description="a unit that holds a program, waiting or not")
+    gating: Literal["unit", "none"] = Field(
+        "unit", description="unit: one that holds no program draws no active power; none: all do as long as they serve"
+    )
     per_flop: dict[Dtype, JoulesPerFlop] = Field(description="one operation at the highest clock")
     per_byte: dict[Literal["sram", "l2", "hbm"], JoulesPerByte] = Field(description="one byte out of or into a tier")
     exponent: Exponent = Field(description="dynamic and active energy fall with the clock to this power")

@@ -107,11 +107,11 @@ def summary_totals(run: Run) -> dict[str, Any]:
     """Totals that metrics need besides the rows: bound, energy, KV blocks, steps."""
     deployment = run.deployment
     makespan = int(run.requests["finish_ps"].max(initial=0))
-    accelerator, placement = deployment.system.accelerator, deployment.placement
+    system, placement = deployment.system, deployment.placement
     bound = run.account.bound_ps(run.operators)
     return {
         "bound_ps": [bound[name] for name in BOUND_CLASSES],
-        "energy_pj": energy_pj(accelerator, run.operators, deployment.system.count, placement.tp, makespan),
+        "energy_pj": energy_pj(system.accelerator, run.operators, system.active, placement.tp, makespan, system.spares),
         "kv_blocks": placement.kv_blocks - 1,
         "steps": run.account.steps,
     }

@@ -187,14 +187,17 @@ class _Loads:
         found = measure(run(self.made, requests(case), concurrency=case.users))
         power, parts = self.made.system.accelerator.power, found.energy_pj
         units = self.made.system.accelerator.units.tensor.count
-        each = {name: parts[name] / 1e12 / found.output_tokens for name in ("active", "flops", "bytes")}
+        moved = sum(parts.values()) - parts["static"] - parts["active"] - parts["flops"]
+        per_token = 1e12 * found.output_tokens
         return Answer(
             case,
             limit=case.devices * float(power.limit),
             static=case.devices * float(power.static),
             busiest=case.devices * float(power.active_per_unit * units),
+            active=parts["active"] / per_token,
+            flops=parts["flops"] / per_token,
+            bytes=moved / per_token,
             rate=found.tokens_per_s,
-            **each,
         )
 
 
