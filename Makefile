@@ -5,10 +5,10 @@ PYTEST ?=
 BIN := $(VENV)/bin
 STOP = || { echo "make dev: $(1)" >&2; exit 1; }
 
-.PHONY: help needs dev test check fuzz bench demo docs fidelity clean
+.PHONY: help needs dev test check fuzz bench demo docs fidelity seed-study clean
 
 help:
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 needs:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null $(call STOP,$(PYTHON) is missing or older than 3.11: install it or name another one$(comma) make dev PYTHON=python3.12)
@@ -47,6 +47,9 @@ demo: dev  ## Llama-3.1-70B on eight H100s under an hour of production-like traf
 fidelity: dev  ## simulated against measured kernels and a measured server, as far as ../shared has them
 	$(BIN)/hwsim validate operators --measured ../shared/measured
 	$(BIN)/hwsim validate serving --measured ../shared/measured --plot build/serving.png
+
+seed-study: dev  ## seven accelerators on Llama-2-70B: table, findings, figure and points in build/seed/
+	$(BIN)/python bench/seed/study.py build/seed
 
 docs: dev  ## the documentation as web pages, in site/
 	$(BIN)/pip install -qq --disable-pip-version-check -e ".[docs]" --no-build-isolation
