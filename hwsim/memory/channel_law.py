@@ -106,7 +106,8 @@ class ChannelLaw:
     recovery : int
         Ticks for which one refresh can hold the end of a stream up.
     spread : int
-        Standard deviation, in ticks, of streams of SHORT_BYTES; that of longer ones grows with the root of their size.
+        Standard deviation, in ticks, of streams of SHORT_BYTES, uneven refreshes included; that of longer ones grows
+        with the root of their size.
     """
 
     memory: Memory
@@ -137,7 +138,7 @@ class ChannelLaw:
         work = self.first + _times(count, self.free)
         if not self.interval:
             return work
-        # Streams of the pattern differ: those that may end before or after a refresh meet it in part of the cases.
+        # Streams of the pattern, and what refreshes cost, differ: a refresh near the end is met in part of the cases.
         wide = np.maximum(1, np.ceil(2 * self.spread * np.sqrt(count * self.granule / SHORT_BYTES))).astype(np.int64)
         step = self.interval - self.stall
         met = _summed_stairs(work - phase + wide, step) - _summed_stairs(work - phase - wide, step)

@@ -110,12 +110,18 @@ def measure_law(bench: Bench, access: Access) -> list[int]:
     count = LAW_STREAMS[access.kind]
     streams = [bench.stream(access, STREAM_BYTES[access.kind], seed) for seed in range(count)]
     free = kept = _slope([np.sort(bench.run(stream, refresh=False)[0]) for stream in streams])
+    uneven = Fraction(0)
     if bench.interval:
         phases = [bench.round * (seed + 1) // count for seed in range(count)]
         late = [np.sort(bench.run(stream, phase=phase)[0]) for stream, phase in zip(streams, phases)]
         kept = max(free, _slope_of_rounds(bench.round, late, phases))
+        uneven = _spread_of_rounds(bench.round, late, phases) * kept**2
+    first, spread = _rest(bench, access, free, kept)
+    if bench.round == bench.interval:  # else the short streams met refreshes
+        rounds = SHORT_BYTES // bench.tables.access * kept / max(1, bench.round)
+        spread = isqrt(spread**2 + int(uneven * rounds))
     lone = bench.run(bench.stream(access, 1, 0), refresh=False)[0]
-    return [*free.as_integer_ratio(), *kept.as_integer_ratio(), *_rest(bench, access, free, kept), int(lone[0])]
+    return [*free.as_integer_ratio(), *kept.as_integer_ratio(), first, spread, int(lone[0])]
 
 
 def _rest(bench: Bench, access: Access, free: Fraction, kept: Fraction) -> tuple[int, int]:
@@ -152,6 +158,16 @@ def _slope_of_rounds(size: int, done: list[Ints], phases: list[int]) -> Fraction
         served = np.searchsorted(each, [end - rounds * size, end])
         count, ticks = count + int(served[1] - served[0]), ticks + rounds * size
     return Fraction(ticks, count)
+
+
+def _spread_of_rounds(size: int, done: list[Ints], phases: list[int]) -> Fraction:
+    """Variance of the granules served in a round, from pairs of rounds: refreshes do not cost all the same."""
+    served: list[int] = []
+    for each, start in zip(done, phases):
+        begin = start + size * (1 + int(each[-1]) // EDGE // size)
+        served += np.diff(np.searchsorted(each, np.arange(begin, int(each[-1]) + 1, 2 * size))).tolist()
+    count = max(1, len(served))
+    return Fraction(count * sum(each * each for each in served) - sum(served) ** 2, 2 * count**2)
 
 
 def measure_loads(bench: Bench, access: Access, kept: Fraction) -> list[int]:
