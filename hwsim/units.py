@@ -274,19 +274,9 @@ def ps_ceil(seconds: Fraction) -> int:
     return ceil_fraction(seconds * 10**12)
 
 
-def ps_of_cycles(cycles: Fraction | int, hertz: Fraction) -> int:
-    """Cycles of a clock to picoseconds, rounded up."""
-    return ceil_fraction(Fraction(cycles) * 10**12 / hertz)
-
-
 def cycles_ceil(seconds: Fraction, hertz: Fraction) -> int:
     """Seconds to cycles of a clock, rounded up."""
     return ceil_fraction(seconds * hertz)
-
-
-def per_cycle(per_second: Fraction, hertz: Fraction) -> Fraction:
-    """A rate per second as an exact rate per cycle of a clock."""
-    return Fraction(per_second) / hertz
 
 
 def pj_ceil(joules: Fraction) -> int:

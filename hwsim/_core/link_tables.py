@@ -8,7 +8,6 @@ import numpy as np
 
 ROOM = 12
 """Units a slot has for headers."""
-KIND_NAMES = ("read", "write", "data", "completion")
 READ, WRITE, DATA, COMPLETION = range(4)
 SLOTS, STREAM, PACKETS = range(3)
 HOST, SWITCH, DEVICE = range(3)

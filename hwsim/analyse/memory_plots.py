@@ -18,20 +18,27 @@ class Point(Protocol):
     """One load of one mix, as `hwsim.memory.curve.Point`."""
 
     @property
-    def reads(self) -> int: ...
+    def reads(self) -> int:
+        """Reads of the mix."""
+        ...
+
     @property
-    def writes(self) -> int: ...
+    def writes(self) -> int:
+        """Writes of the mix."""
+        ...
+
     @property
-    def achieved_gbps(self) -> float: ...
+    def achieved_gbps(self) -> float:
+        """Bandwidth reached, GB/s."""
+        ...
+
     @property
-    def latency_mean_ns(self) -> float: ...
+    def latency_mean_ns(self) -> float:
+        """Mean latency, ns."""
+        ...
 
 
 def family(points: Sequence[Point], title: str) -> Figure:
-    """Mean latency, ns."""
-    """Bandwidth reached, GB/s."""
-    """Writes of the mix."""
-    """Reads of the mix."""
     """Mean latency over achieved bandwidth, from reads alone (dark) to writes alone (light)."""
     from matplotlib import colormaps
 

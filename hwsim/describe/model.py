@@ -86,8 +86,3 @@ class Model(Description):
     def params(self) -> int:
         """All weights."""
         return self.layers * self.layer_params + self.embedding_params + self.hidden * (2 if self.norm_bias else 1)
-
-    @property
-    def kv_elements_per_token(self) -> int:
-        """Elements of keys and values one token leaves in the cache, all layers."""
-        return 2 * self.layers * self.kv_heads * self.head_dim

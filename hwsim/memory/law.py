@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal, get_args
 
+from hwsim._core.bounds import TIERS
 from hwsim.describe import gpu
 from hwsim.describe.accelerator import Accelerator, Hbm
 from hwsim.describe.commands import Refresh
@@ -38,7 +39,6 @@ ACCESS: dict[Pattern, Access] = {
     "random": Access("random"),
 }
 """What one channel sees: weights; KV pages (16 tokens of a head of 128 in 16 bits); results; both; single granules."""
-TIERS = ("sram", "l2", "hbm", "link", "host")
 
 # How far a description's own words can be trusted for the pattern they were measured with.
 _STATUS: dict[str, Status] = {"measured": "measured", "calibrated": "measured", "derived": "derived"}
@@ -92,16 +92,6 @@ class ServiceLaw:
     starved: bool = False
 
     @property
-    def refresh_interval(self) -> Fraction | None:
-        """Seconds between two refreshes of a channel; None when inside the rate and unknown."""
-        return None if self.channel is None else self.channel.interval * self.channel.tick_ps / 10**12
-
-    @property
-    def refresh_stall(self) -> Fraction | None:
-        """Seconds a refresh costs a channel; None when inside the rate and unknown."""
-        return None if self.channel is None else self.channel.stall * self.channel.tick_ps / 10**12
-
-    @property
     def valid_from(self) -> int | None:
         """Bytes from which the law is within 2 % of the commands simulated; None when nobody compared."""
         return None if self.channel is None else self.channel.valid_from * self.channels
@@ -126,10 +116,6 @@ class ServiceLaw:
     def latency_cycles(self, clock: Fraction | int) -> int:
         """The latency in whole cycles of `clock` (Hz), rounded up."""
         return ceil_fraction(self.latency * Fraction(clock))
-
-    def flagged(self, size_bytes: int) -> bool:
-        """Whether a stream of this size lies outside the range in which the law was compared with commands."""
-        return bool(self.warning(size_bytes))
 
     def warning(self, size_bytes: int) -> str:
         """Why the law may be wrong for a stream of so many bytes; empty where it holds."""

@@ -27,13 +27,10 @@ class AddressMap:
     name : str
     bits : dict
         For each field a mask of address bits for each of its bits, lowest first.
-    widths : dict
-        Bits of each field.
     """
 
     name: str
     bits: _BITS
-    widths: dict[AddressField, int]
 
     def decode_table(self) -> NDArray[np.uint64]:
         """What each byte of an address adds (XOR) to column | flat bank << 16 | row << 32: uint64[8, 256]."""
@@ -72,10 +69,10 @@ def address_map(commands: Commands, name: str, where: str) -> AddressMap:
     lowest = _log2(int(commands.organisation.access))
     if name in BUILT_IN:
         make = _mop4clxor if name == "mop4clxor" else _robaracoch
-        return AddressMap(name, _at(make(widths), lowest), widths)
+        return AddressMap(name, _at(make(widths), lowest))
     if name not in commands.mappings:
         raise bad(where, repr(name), "a mapping: " + ", ".join((*BUILT_IN, *commands.mappings)))
-    return AddressMap(name, _described(commands.mappings[name], widths, lowest, f"mappings.{name}"), widths)
+    return AddressMap(name, _described(commands.mappings[name], widths, lowest, f"mappings.{name}"))
 
 
 def field_widths(organisation: Organisation) -> dict[AddressField, int]:

@@ -11,14 +11,13 @@ from functools import lru_cache
 import numpy as np
 
 from hwsim._core import tables
-from hwsim._core.bounds import BOUND_CLASSES
+from hwsim._core.bounds import BOUND_CLASSES, TIERS
 from hwsim.errors import HwsimError
 from hwsim.operators.candidates import Programs
 from hwsim.operators.program import Bound, Outcome, Template, bind, run_many
 from hwsim.operators.template import UNITS
 
 BLOCK = 1024  # programs bound and run at a time: their tables stay in the cache
-TIERS = ("sram", "l2", "hbm", "dram", "cxl", "flash", "link", "host")
 
 
 class Runs:

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hwsim._core.bounds import BOUND_CLASSES
+from hwsim._core.bounds import BOUND_CLASSES, TIERS
 from hwsim.memo import Table
 from hwsim.memory.law import ServiceLaw
-from hwsim.operators.account import TIERS
 from hwsim.operators.machine import Machine
 from hwsim.operators.operator import complete, kind_of
 from hwsim.operators.simulate import BEST, OpResult, memory_law, simulate

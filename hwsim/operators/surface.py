@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hwsim._core.bounds import BOUND_CLASSES
+from hwsim._core.bounds import BOUND_CLASSES, TIERS
 from hwsim.errors import bad
 from hwsim.memo import Table
 from hwsim.operators.simulate import OpResult
@@ -22,7 +22,6 @@ from hwsim.operators.simulate import OpResult
 Ints = NDArray[np.int64]
 
 # Columns of a sample.
-TIERS = ("sram", "l2", "hbm", "link", "host")
 LEADING = ("time_ps", "energy_pj", "active_pj", "flops", *(f"{tier}_bytes" for tier in TIERS))
 COLUMNS = LEADING + tuple(f"bound_{name}_ps" for name in BOUND_CLASSES)
 TIME = 0

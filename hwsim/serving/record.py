@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from hwsim import __version__
-from hwsim._core.bounds import BOUND_CLASSES
+from hwsim._core.bounds import BOUND_CLASSES, TIERS
 from hwsim._core.serve_types import CHUNK_COLUMNS, REQUEST_COLUMNS, STEP_COLUMNS
-from hwsim.operators.surface import TIERS
 from hwsim.serving.deployment import DEGREES, REGIONS, Deployment
 from hwsim.serving.energy import energy_pj
 from hwsim.serving.run import Run

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from hwsim._core.bounds import BOUND_CLASSES
-from hwsim.operators.account import TIERS
+from hwsim._core.bounds import BOUND_CLASSES, TIERS
 
 
 class Output(NamedTuple):

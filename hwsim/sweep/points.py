@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hwsim._core.bounds import BOUND_CLASSES
+from hwsim._core.bounds import BOUND_CLASSES, TIERS
 from hwsim.analyse.metrics import Metrics
 from hwsim.analyse.of_run import measure
 from hwsim.analyse.point import Case, Served
@@ -22,7 +22,6 @@ from hwsim.analyse.point_file import FIGURES
 from hwsim.describe.plan import Plan
 from hwsim.describe.study import Workload
 from hwsim.errors import HwsimError, bad
-from hwsim.operators.account import TIERS
 from hwsim.operators.machine import Machine
 from hwsim.operators.operator import DTYPES, kind_of
 from hwsim.operators.simulate import OpResult, simulate

@@ -17,7 +17,6 @@ FORMAT = "mooncake-jsonl"
 BLOCK_TOKENS = 512
 PS_PER_MS = 10**9
 KEYS = ("timestamp", "input_length", "output_length", "hash_ids")
-IGNORED = ("session_id", "delay")
 FAILED_CURE = "a request that failed; load with failures='drop' (--failures drop) to leave such rows out"
 EXPECTED_TOKENS = f"a whole number of tokens from 1 to {MAX_TOKENS}"
 

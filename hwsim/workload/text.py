@@ -39,7 +39,6 @@ class Source:
     where: str
     data: bytes
     sha256: str
-    bom: int
 
     @classmethod
     def read(cls, path: Path) -> Source:
@@ -58,7 +57,7 @@ class Source:
         if (zero := data.find(b"\0")) >= 0:
             raise bad(str(path), f"a binary file (byte {zero} is 0)", "a request file in plain text")
         bom = len(BOM) if data.startswith(BOM) else 0
-        return cls(str(path), data[bom:], hashlib.sha256(data).hexdigest(), bom)
+        return cls(str(path), data[bom:], hashlib.sha256(data).hexdigest())
 
     @property
     def first_line(self) -> str:

@@ -104,11 +104,6 @@ def test_conversions_round_up_by_less_than_one(seconds, hertz):
     assert 0 <= units.pj_ceil(seconds) - seconds * 10**12 < 1
 
 
-@given(st.integers(0, 2**60), HERTZ)
-def test_cycles_to_picoseconds_rounds_up_by_less_than_one(cycles, hertz):
-    assert 0 <= units.ps_of_cycles(cycles, hertz) - cycles * 10**12 / hertz < 1
-
-
 @given(st.integers(-(10**30), 10**30), st.integers(1, 10**20))
 def test_ceil_div_is_the_least_integer_not_below(above, below):
     assert (units.ceil_div(above, below) - 1) * below < above <= units.ceil_div(above, below) * below

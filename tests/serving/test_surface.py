@@ -5,7 +5,9 @@ import doctest
 import numpy as np
 import pytest
 
+from hwsim._core.bounds import BOUND_CLASSES, TIERS
 from hwsim.operators import surface
+from hwsim.operators.simulate import OpResult
 from hwsim.operators.surface import COLUMNS, MISSING, TIME, Surface, grid, stairs
 
 
@@ -100,3 +102,11 @@ def test_times_and_samples_are_the_same_numbers():
     made.fill(np.array([0, 5, 77]))
     assert np.array_equal(made.times.ravel(), made.samples[:, TIME])
     assert np.count_nonzero(made.times != MISSING) == 3
+
+
+def test_a_sample_carries_the_bytes_of_every_tier():
+    one = np.ones(1, np.int64)
+    moved = {tier: one * number for number, tier in enumerate(TIERS, 1)}
+    result = OpResult(one, one, one, np.zeros((1, len(BOUND_CLASSES)), np.int64), one, moved, [None], [""])
+    row = dict(zip(COLUMNS, surface.sample_rows(result)[0].tolist()))
+    assert {tier: row[f"{tier}_bytes"] for tier in TIERS} == {tier: int(amount[0]) for tier, amount in moved.items()}
