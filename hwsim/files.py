@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from hwsim.errors import Fault, InputError, bad
 
@@ -57,8 +58,16 @@ def written(path: Path) -> Iterator[IO[bytes]]:
         part.unlink(missing_ok=True)
 
 
-def read_csv(path: Path, needed: Sequence[str], example: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Header and lines (number, cells) of a table; empty lines are left out.
+class Rows(NamedTuple):
+    """A table as it was read: `file:line` of its header, the header, lines as (number, cells)."""
+
+    where: str
+    header: list[str]
+    lines: list[tuple[int, list[str]]]
+
+
+def read_csv(path: Path, needed: Sequence[str], example: str) -> Rows:
+    """Header and lines of a table; empty lines are left out.
 
     Parameters
     ----------
@@ -78,7 +87,10 @@ def read_csv(path: Path, needed: Sequence[str], example: str) -> tuple[list[str]
             lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
     except OSError as error:
         raise bad(str(path), (error.strerror or str(error)).lower(), "a readable CSV file") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        got = f"byte {error.object[error.start]:#04x}, which is no text"
+        raise bad(str(path), got, "a readable CSV file in UTF-8", "save the table as CSV") from None
+    except csv.Error as error:
         raise bad(str(path), str(error), "a readable CSV file in UTF-8") from None
     if not lines:
         raise bad(f"{path}:1", "an empty file", f"a header line such as {example}")
@@ -91,7 +103,23 @@ def read_csv(path: Path, needed: Sequence[str], example: str) -> tuple[list[str]
         raise InputError(faults)
     if len(lines) == 1:
         raise bad(f"{path}:{lines[0][0] + 1}", "no rows", "a case a line below the header")
-    return header, lines[1:]
+    return Rows(where, header, lines[1:])
+
+
+def misspelt(where: str, header: Sequence[str], known: Collection[str]) -> list[Fault]:
+    """Columns that would pass through though their names are all but those of known columns that are absent."""
+    absent, found = [name for name in known if name not in header], []
+    for name in header:
+        near = [] if name in known else difflib.get_close_matches(name.lower(), absent, n=1, cutoff=0.8)
+        if near:
+            expected = "columns of hwsim by their names, others by names unlike theirs"
+            found.append(Fault(where, f"the column {name!r}", expected, f"did you mean '{near[0]}'?"))
+    return found
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things: `1 point`, `2 points`."""
+    return f"{count} {noun}" + ("s" if count != 1 else "")
 
 
 def write_csv(

@@ -6,17 +6,19 @@ a user are run and none is left out, so the mean time to first token has the ini
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from math import ceil
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from hwsim import memo
 from hwsim.analyse.of_run import measure
-from hwsim.errors import InputError, bad
-from hwsim.serving.deployment import Deployment, compile
+from hwsim.errors import Fault, InputError, bad
+from hwsim.serving.deployment import DEGREES, Deployment, compile
 from hwsim.serving.run import run
 from hwsim.trace import BOUND_CLASSES
 from hwsim.workload.table import RequestTable
@@ -25,6 +27,9 @@ ROUNDS = 10  # requests a user
 RULES = 2  # version of what is kept of a point
 PS_PER_MS = 10**9
 WHOLE = 10**12  # a share of 1 as it is kept
+# Whole numbers of a case: the largest each may be.
+MOST = dict.fromkeys(DEGREES, 1 << 20) | dict.fromkeys(("isl", "osl", "token_budget"), 1 << 24)
+MOST |= dict.fromkeys(("concurrency", "max_num_seqs"), 1 << 16)
 # Demand for KV tokens over what there is: below the first nothing waits, above the second requests do; between them a
 # few GB of memory decide.
 BORDER = 0.75, 1.3
@@ -131,10 +136,33 @@ def point(system: str, model: str, concurrency: int, isl: int, osl: int, **more:
     >>> found.bound  # doctest: +SKIP
     'hbm'
     """
-    answer = next(iter(points([Case(system, model, concurrency, isl, osl, **more)])))[1]  # type: ignore[arg-type]
+    known = [field.name for field in fields(Case)]
+    for name in more:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            cure = f"did you mean '{near[0]}'?" if near else ""
+            raise bad("hwsim.point", f"'{name}'", "one of " + ", ".join(known), cure)
+    case = Case(system, model, concurrency, isl, osl, **more)  # type: ignore[arg-type]
+    _check_numbers(case)
+    answer = next(iter(points([case])))[1]
     if isinstance(answer, InputError):
         raise answer
     return answer
+
+
+def _check_numbers(case: Case) -> None:
+    """Refuse numbers of a case that are none, or out of their range; a default may stay."""
+    faults = []
+    for field in fields(case):
+        value, most = getattr(case, field.name), MOST.get(field.name)
+        if most is None or (value == field.default and type(value) is int):
+            continue
+        is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+        if not is_whole or not 1 <= int(value) <= most:
+            got = repr(value) if isinstance(value, int) else f"{value!r:.60} of type {type(value).__name__}"
+            faults.append(Fault(f"hwsim.point: {field.name}", got, f"a whole number from 1 to {most}"))
+    if faults:
+        raise InputError(faults)
 
 
 def points(cases: Sequence[Case]) -> Iterator[tuple[int, Point | InputError]]:
@@ -178,6 +206,10 @@ class Served:
 
     def point(self, case: Case) -> Point:
         """A point from what is kept, else simulated; of the case, users and lengths count."""
+        model = self.made.model
+        if case.isl + case.osl > model.positions:
+            got = f"{case.isl} + {case.osl} tokens, prompt and output"
+            raise bad("requests", got, f"at most the {model.positions} positions of {model.id}")
         question = np.array([[case.concurrency, case.isl, case.osl]], np.int64)
         found, numbers = self.kept.get(question)
         if not found[0]:
@@ -210,10 +242,6 @@ class Served:
         rows = np.zeros(count, np.int64), np.full(count, case.isl), np.full(count, case.osl)
         table = RequestTable.of(*rows, name=f"{case.concurrency} users", format="closed-loop")
         done = run(self.made, table, router="least-loaded", concurrency=case.concurrency)
-        if done.refused:
-            model = self.made.model
-            got = f"{case.isl} + {case.osl} tokens, prompt and output"
-            raise bad("requests", got, f"at most the {model.positions} positions of {model.id}")
         metrics = measure(done)
         times = (metrics.ttft.mean, metrics.tpot.mean, metrics.itl.p99)
         whole = [-1 if time is None else round(time) for time in times]

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from hwsim import files
-from hwsim.analyse.point import Case, Point, points
+from hwsim.analyse.point import MOST, Case, Point, points
+from hwsim.describe.named import Names
 from hwsim.errors import Fault, InputError
-from hwsim.operators.cases import MOST_FAULTS, article, unknown
-from hwsim.serving.deployment import DEGREES, KV_DTYPES, PRECISIONS, REGIONS
+from hwsim.operators.cases import MOST_FAULTS
+from hwsim.serving.deployment import KV_DTYPES, PRECISIONS, REGIONS
 
 NEEDED = ("system", "model", "concurrency", "isl", "osl")
 EXAMPLE = "system,software,model,precision,tp,pp,dp,ep,concurrency,isl,osl"
@@ -24,9 +25,6 @@ FIGURES = tuple(field.name for field in fields(Point) if field.name not in ("sha
 ANSWERS = (*FIGURES, "error")
 NAMES = ("system", "software", "model")
 WORDS = {"precision": PRECISIONS, "kv_dtype": KV_DTYPES}
-# Columns of whole numbers: the largest each may be.
-NUMBERS = dict.fromkeys(DEGREES, 1 << 20) | dict.fromkeys(("isl", "osl", "token_budget"), 1 << 24)
-NUMBERS |= {"concurrency": 1 << 16, "max_num_seqs": 1 << 16}
 
 
 @dataclass(frozen=True)
@@ -46,11 +44,11 @@ def read(path: Path) -> PointFile:
     InputError
         Every fault of the file, each as file:line.
     """
-    header, lines = files.read_csv(path, NEEDED, EXAMPLE)
-    known: dict[tuple[str, str], str | None] = {}
-    cases, faults = [], []
+    where, header, lines = files.read_csv(path, NEEDED, EXAMPLE)
+    names, cases = Names(), []
+    faults = files.misspelt(where, header, [field.name for field in fields(Case)])
     for line, cells in lines:
-        found, wrong = _case(f"{path}:{line}", header, cells, known)
+        found, wrong = _case(f"{path}:{line}", header, cells, names)
         cases += [found] if found else []
         faults += wrong
     if faults:
@@ -59,9 +57,7 @@ def read(path: Path) -> PointFile:
     return PointFile(header, [cells for _, cells in lines], cases)
 
 
-def _case(
-    where: str, header: list[str], cells: list[str], known: dict[tuple[str, str], str | None]
-) -> tuple[Case | None, list[Fault]]:
+def _case(where: str, header: list[str], cells: list[str], names: Names) -> tuple[Case | None, list[Fault]]:
     """What a row asks, or its faults."""
     if len(cells) != len(header):
         return None, [Fault(where, f"{len(cells)} cells", f"{len(header)} as in the header")]
@@ -71,35 +67,22 @@ def _case(
     for field in fields(Case):
         text = given.get(field.name, "")
         if text or field.name in NEEDED:
-            fault = _fault(where, field.name, text, known)
-            faults += [fault] if fault else []
-            values[field.name] = int(text) if field.name in NUMBERS and not fault else text
+            wrong = names.faults(field.name, text, where) if field.name in NAMES else _faults(where, field.name, text)
+            faults += wrong
+            values[field.name] = int(text) if field.name in MOST and not wrong else text
     return (None if faults else Case(**values)), faults
 
 
-def _fault(where: str, name: str, text: str, known: dict[tuple[str, str], str | None]) -> Fault | None:
-    """What is wrong with a cell, or None."""
+def _faults(where: str, name: str, text: str) -> list[Fault]:
+    """What is wrong with a cell that names no description."""
     got = f"{name} {text!r}" if text else f"no {name}"
-    if name in NAMES:
-        if (name, text) not in known:
-            known[name, text] = unknown(name, text) if name != "system" else _unknown_system(text)
-        cure = known[name, text]
-        return None if cure is None else Fault(where, got, f"the name of {article(name)}", cure)
-    if name in NUMBERS:
-        right = text.isascii() and text.isdigit() and 1 <= int(text) <= NUMBERS[name]
-        return None if right else Fault(where, got, f"a whole number from 1 to {NUMBERS[name]}")
+    if name in MOST:
+        right = text.isascii() and text.isdigit() and 1 <= int(text) <= MOST[name]
+        return [] if right else [Fault(where, got, f"a whole number from 1 to {MOST[name]}")]
     if name in REGIONS:
         right = re.fullmatch(r"[1-9]\d{0,4}x[1-9]\d{0,4}", text) is not None
-        return None if right else Fault(where, got, "a region of cores, rows x columns", f"e.g. {name} 660x660")
-    return None if text in WORDS[name] else Fault(where, got, "one of " + ", ".join(WORDS[name]))
-
-
-def _unknown_system(name: str) -> str | None:
-    """As `unknown`; a system may be so many accelerators, `h100-sxm-x8`."""
-    from hwsim.describe.resolve import derived_from
-
-    problem = unknown("system", name)
-    return None if problem is None else unknown("accelerator", derived_from(name)[0])
+        return [] if right else [Fault(where, got, "a region of cores, rows x columns", f"e.g. {name} 660x660")]
+    return [] if text in WORDS[name] else [Fault(where, got, "one of " + ", ".join(WORDS[name]))]
 
 
 def answer(asked: PointFile) -> Iterator[tuple[int, list[str]]]:

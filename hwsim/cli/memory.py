@@ -92,16 +92,15 @@ def run(
             done = request_file.write(done, stack.enter_context(files.written(output)))
         for piece in done:
             totals.add(piece)
-    click.echo(
-        totals.text(tables, channel, described.energy) if summary else f"{totals.reads + totals.writes} requests"
-    )
+    count = files.counted(totals.reads + totals.writes, "request")
+    click.echo(totals.text(tables, channel, described.energy) if summary else count)
 
 
 def draw(
     memory: str, output: Path | None, sets: tuple[str, ...], plot: Path | None, mixes: tuple[str, ...], **given: Any
 ) -> None:
     """Curves of a device or of a channel: a CSV file, a picture, or a table."""
-    from hwsim.files import check_target
+    from hwsim.files import check_target, counted
     from hwsim.memory.curve import MIXES, curve, heading, parse_mix, text, write
 
     found = device_or_memory(memory, sets, "--curve")
@@ -118,7 +117,7 @@ def draw(
         from hwsim.analyse.plots import save
 
         save(family(points, heading(found)), plot)
-    click.echo(text(points) if output is None and plot is None else f"{len(points)} points")
+    click.echo(text(points) if output is None and plot is None else counted(len(points), "point"))
 
 
 def device_or_memory(name: str, sets: tuple[str, ...], what: str) -> Device | Memory:

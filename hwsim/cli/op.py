@@ -8,7 +8,7 @@ from typing import Literal
 import click
 
 from hwsim.errors import bad
-from hwsim.files import check_target
+from hwsim.files import check_target, counted
 
 # Where a path of --set starts in the resolved tree, and the kind of description that the rest of it is of.
 ROOTS = {"system.accelerator.": "accelerator", "software.": "software", "protocol.": "protocol"}
@@ -47,7 +47,7 @@ def command(cases: Path, output: Path, sets: tuple[str, ...], memory: Literal["l
     answers = dict(files.answer(table, overrides, memory))
     files.write(table, answers, output)
     failed, warned = (sum(1 for texts in answers.values() if texts[place]) for place in (-1, -2))
-    told = [f"{len(answers)} operators"]
+    told = [counted(len(answers), "operator")]
     told += [f"{failed} of them cannot run (see the column error)"] if failed else []
     told += [f"{warned} outside the range of their memory's law (see the column warning)"] if warned else []
     click.echo(", ".join(told))

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hwsim.errors import bad
-from hwsim.files import check_target
+from hwsim.files import check_target, counted
 
 
 @click.command()
@@ -29,5 +29,8 @@ def command(cases: Path, output: Path) -> None:
     answers = dict(point_file.answer(asked))
     point_file.write(asked, answers, output)
     failed = sum(1 for texts in answers.values() if texts[-1])
-    told = [f"{len(answers)} points", *([f"{failed} of them cannot run (see the column error)"] if failed else [])]
+    told = [
+        counted(len(answers), "point"),
+        *([f"{failed} of them cannot run (see the column error)"] if failed else []),
+    ]
     click.echo(", ".join(told))

@@ -7,6 +7,7 @@ the folder of its kind, or in all of them.
 from __future__ import annotations
 
 import difflib
+import re
 from functools import cache
 from pathlib import Path
 
@@ -40,6 +41,9 @@ ALIASES: dict[tuple[str, str], str] = {
     ("software", "cerebras"): "cerebras-2024-08",
     ("model", "mistral-7b"): "mistral-7b-v0.1",
 }
+# What to write where a kind has no file of its own.
+EXAMPLES: dict[str | None, str] = {"plan": "tp=8"}
+_COUNT = re.compile(r"-x\d{1,9}$")  # of a derived system
 
 
 @cache
@@ -82,8 +86,13 @@ def a(kind: str) -> str:
 
 
 def similar(name: str, kind: str | None) -> str:
-    """`did you mean '...'?` over the names of a kind (or all), or how to list them."""
+    """`did you mean '...'?` over the names of a kind (or all) and of derived systems, or how to list them."""
     kinds = [kind] if kind else list(FOLDERS)
     known = [item for k in kinds for item in names(k)] + [short for k, short in ALIASES if k in kinds]
+    count = _COUNT.search(name)
+    if count and "system" in kinds:
+        known += [chip + count.group() for chip in names("accelerator")]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if not known:
+        return f"write one, e.g. {EXAMPLES[kind]}" if kind in EXAMPLES else "name a file"
     return f"did you mean '{near[0]}'?" if near else f"`hwsim list{' ' + kind if kind else ''}` prints the names"

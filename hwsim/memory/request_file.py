@@ -71,7 +71,11 @@ def _parse(text: np.ndarray, first: int) -> tuple[Piece, int, bool]:
 
 def _refused(text: bytes, at: str) -> InputError:
     """What is wrong with the first line of a text."""
-    line = text.split(b"\n", 1)[0][:80].decode("utf-8", "replace").rstrip("\r")
+    start = text.split(b"\n", 1)[0][:80]
+    wrong = next((byte for byte in start if not (32 <= byte < 127 or byte in b"\t\r")), None)
+    if wrong is not None:
+        return bad(at, f"byte {wrong:#04x}, which is no text", LINE)
+    line = start.decode().rstrip("\r")
     fields = line.split()
     if len(fields) != 3:
         return bad(at, "an empty line" if not fields else repr(line), LINE)

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from hwsim import files
+from hwsim.describe.named import Names
 from hwsim.errors import Fault, InputError
 from hwsim.operators.commands import simulate_by_commands
 from hwsim.operators.kept_results import simulate_kept
@@ -64,8 +65,10 @@ def read(path: Path) -> Cases:
     InputError
         Every fault of the file, each as file:line.
     """
-    header, lines = files.read_csv(path, ("accelerator", "op"), "accelerator,software,op,dtype,protocol,m,n,k")
-    return _Reader(path, header).read(lines)
+    table = files.read_csv(path, ("accelerator", "op"), "accelerator,software,op,dtype,protocol,m,n,k")
+    reader = _Reader(path, table.header)
+    reader.faults += files.misspelt(table.where, table.header, reader.columns(table.lines))
+    return reader.read(table.lines)
 
 
 class _Reader:
@@ -76,8 +79,15 @@ class _Reader:
         self.header = header
         self.place = {name: index for index, name in enumerate(header)}
         self.faults: list[Fault] = []
-        self.known: dict[tuple[str, str], str | None] = {}
+        self.names = Names()
         self.where = ""
+
+    def columns(self, lines: list[tuple[int, list[str]]]) -> list[str]:
+        """Columns that mean something to the kinds of operators of the file."""
+        kinds = {self.cell("op", cells): None for _, cells in lines if len(cells) == len(self.header)}
+        asked = [KINDS[name] for name in kinds if name in KINDS]
+        dims = [name for kind in asked for name in (*(dim.name for dim in kind.dims), *kind.dtypes)]
+        return ["accelerator", "op", "dtype", *NAMES, *dims]
 
     def read(self, lines: list[tuple[int, list[str]]]) -> Cases:
         batches: dict[BatchKey, Batch] = {}
@@ -115,13 +125,9 @@ class _Reader:
         return cells[place].strip() if place is not None else ""
 
     def name(self, column: str, empty: str, cells: list[str]) -> str:
-        """Name of a description that exists."""
+        """Name of a description that loads."""
         text = self.cell(column, cells) or empty
-        if (column, text) not in self.known:
-            self.known[column, text] = unknown(column, text)
-        problem = self.known[column, text]
-        if problem is not None:
-            self.fault(f"{column} {text!r}", f"the name of {article(column)}", problem)
+        self.faults += self.names.faults(column, text, self.where)
         return text
 
     def dtype(self, column: str, cells: list[str], empty: str) -> str:
@@ -146,15 +152,6 @@ class _Reader:
 
     def fault(self, got: str, expected: str, cure: str = "") -> None:
         self.faults.append(Fault(self.where, got, expected, cure))
-
-
-def unknown(kind: str, name: str) -> str | None:
-    """What to do about a name that no description of the kind has, or None when it has one."""
-    from hwsim.describe import library
-
-    if name and (library.file_of(name, kind) or name.endswith((".yaml", ".yml"))):
-        return None
-    return library.similar(name, kind) or "see `hwsim list`"
 
 
 def answer(
@@ -193,8 +190,3 @@ def answers_of(machine: Machine, result: OpResult) -> Iterator[list[str]]:
 def write(cases: Cases, answers: Mapping[int, list[str]], path: Path) -> None:
     """Write the rows in their order with their answers, whole or not at all."""
     files.write_csv(path, cases.header, cases.rows, ANSWERS, answers)
-
-
-def article(noun: str) -> str:
-    """The noun with "a" or "an" before it."""
-    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"

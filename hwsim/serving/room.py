@@ -69,9 +69,9 @@ def refuse_words(question: Question, allowed: Collection[str], cure: str = "") -
 
 
 def smaller(question: Question, fits: Callable[[Question], bool]) -> list[str]:
-    """The first precision of the chip's that would fit, or none."""
+    """The first precision of the chip's that would fit, as it is asked for, or none."""
     others = (p for p in SMALLER if p != question.precision and p in question.machine.tensor)
-    return [p for p in others if fits(replace(question, precision=p))][:1]
+    return [f"--precision {p}" for p in others if fits(replace(question, precision=p))][:1]
 
 
 def does_not_fit(question: Question, need: int, where: str, room: int, cures: Iterable[str]) -> InputError:

@@ -105,12 +105,58 @@ BAD = [
     (HEAD + "h100-sxm,vllm,llama-3.1-8b,bf16,1,,,,0,64,4,\n", "concurrency '0', expected a whole number from 1"),
     (HEAD + "h100-sxm,vllm,llama-3.1-8b,bf16,1,,,,,64,4,\n", "no concurrency"),
     (HEAD + "h100-sxm,vllm,llama-3.1-8b,bf16,1,,,,1,64\n", "10 cells, expected 12"),
+    (
+        HEAD.replace("precision", "precison") + "h100-sxm,vllm,llama-3.1-8b,fp8,1,,,,1,64,4,\n",
+        "did you mean 'precision'?",
+    ),
+    (HEAD + "h100-x8,vllm,llama-3.1-8b,bf16,1,,,,1,64,4,\n", "did you mean 'h100-sxm-x8'?"),
     (HEAD + "h100-smx,vllm,llama-3.1-8b,bf16,1,,,,1,64,4,\n", "system 'h100-smx'"),
     (HEAD + "h100-sxm,vlm,llama-3.1-8b,bf16,1,,,,1,64,4,\n", "software 'vlm'"),
     (HEAD + "h100-sxm,vllm,llama-3.1-9b,bf16,1,,,,1,64,4,\n", "model 'llama-3.1-9b'"),
     (HEAD + "h100-sxm,vllm,llama-3.1-8b,fp7,1,,,,1,64,4,\n", "precision 'fp7', expected one of bf16"),
     (HEAD + "h100-sxm,vllm,llama-3.1-8b,bf16,1.5,,,,1,64,4,\n", "tp '1.5'"),
 ]
+
+
+NUMBERS = [
+    ({"concurrency": 0}, "concurrency: got 0, expected a whole number from 1 to 65536"),
+    ({"concurrency": -1}, "concurrency: got -1, expected"),
+    ({"concurrency": 1.5}, "concurrency: got 1.5 of type float, expected"),
+    ({"isl": 10.7}, "isl: got 10.7 of type float"),
+    ({"isl": "a"}, "isl: got 'a' of type str"),
+    ({"osl": None}, "osl: got None of type NoneType"),
+    ({"tp": True}, "tp: got True, expected a whole number from 1 to 1048576"),
+    ({"concurency": 2}, "got 'concurency', expected one of system, model"),
+]
+
+
+@pytest.mark.parametrize("given, words", NUMBERS, ids=[words for _, words in NUMBERS])
+def test_numbers_that_are_none_are_input_errors(given, words):
+    with pytest.raises(InputError) as caught:
+        hwsim.point(**{**SMALL, "concurrency": 1, "isl": 64, "osl": 4, **given})
+    assert words in str(caught.value)
+
+
+def test_lengths_beyond_the_models_context_name_it(tmp_path):
+    rows = run(
+        tmp_path,
+        HEAD
+        + "wse-2,waferllm,llama-2-13b,fp16,1,,,,1,4096,8,\n"
+        + "h100-sxm,vllm,llama-3.1-8b,bf16,1,,,,1,10000000,4,\n",
+    )
+    assert (
+        "got 4096 + 8 tokens, prompt and output, expected at most the 4096 positions of llama-2-13b" in rows[0]["error"]
+    )
+    assert "got 10000000 + 4 tokens, prompt and output, expected at most the 131072 positions" in rows[1]["error"]
+
+
+def test_a_chip_that_does_not_load_is_a_fault_of_the_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("bare.yaml").write_text("kind: accelerator\nextends: h100-sxm\nclocks: {core: 1 GHz}\n")
+    with pytest.raises(InputError) as caught:
+        run(tmp_path, HEAD + "bare-x2,vllm,llama-3.1-8b,bf16,1,,,,1,64,4,\n")
+    assert "in.csv:2: got system 'bare-x2', which does not load" in str(caught.value)
+    assert "bare.yaml:3:16: accelerator.clocks.core: got '1 GHz' without source" in str(caught.value)
 
 
 @pytest.mark.parametrize("text, words", BAD, ids=[words for _, words in BAD])

@@ -63,6 +63,7 @@ def test_the_summary_says_what_bound_the_run(tmp_path):
         ("0x20 LOAD 9", "requests.trace:3: got operation 'LOAD', expected READ or WRITE"),
         ("20 READ 9", "requests.trace:3: got address '20', expected hexadecimal digits after 0x"),
         ("0x20 READ -9", "requests.trace:3: got earliest tick '-9', expected a whole number"),
+        ("0x20 R\x00\x01 9", "requests.trace:3: got byte 0x00, which is no text, expected 0xADDRESS"),
         ("0x20 READ", "requests.trace:3: got '0x20 READ', expected 0xADDRESS READ|WRITE earliest_tick"),
         ("", "requests.trace:3: got an empty line"),
         ("0xffffffffffffffffff READ 9", "requests.trace:3: got '0xffffffffffffffffff', expected numbers below 2^57"),

@@ -63,7 +63,12 @@ def test_an_override_changes_the_machine(tmp_path: Path) -> None:
     assert 1.9 < float(slow["time_ns"]) / float(base["time_ns"]) < 2.05
 
 
+SOFTWARE = "accelerator,sofware,op,m,n,k\nh100-sxm,vllm,gemm,64,64,64\n"
 MALFORMED = {
+    SOFTWARE: "in.csv:1: got the column 'sofware', expected columns of hwsim by their names, others by names unlike "
+    "theirs; did you mean 'software'?",
+    SOFTWARE.replace("sofware", "Protocol"): "got the column 'Protocol'",
+    SOFTWARE.replace("sofware", "batchs"): "did you mean 'batch'?",
     HEAD + "h100-sxm,,gemm,,,64,64,x,\n": "in.csv:2: got k 'x', expected a whole number from 1 to 2147483648",
     HEAD + "h100-sxm,,gemm,,,64,64,0,\n": "in.csv:2: got k '0', expected a whole number from 1",
     HEAD + "h100-sxm,,gemm,,,64,64,,\n": "in.csv:2: got no k, expected gemm needs k (inner dimension)",
@@ -95,6 +100,43 @@ def test_all_faults_of_a_file_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         run(tmp_path, HEAD + "h100-sxm,,gemm,,,a,64,64,\nh100-sxm,,gemm,,,64,64,64,\nh100-sxm,,gemm,,,64,b,64,\n")
     assert [fault.where.rsplit(":", 1)[1] for fault in caught.value.faults] == ["2", "4"]
+
+
+def test_columns_unlike_those_of_the_files_operators_pass_through(tmp_path: Path) -> None:
+    rows = run(tmp_path, "accelerator,op,m,n,k,device,heads,note\nh100-sxm,gemm,64,64,64,gpu 7,a,b\n")
+    assert (rows[0]["device"], rows[0]["heads"], rows[0]["note"], rows[0]["error"]) == ("gpu 7", "a", "b", "")
+
+
+def test_a_chip_that_does_not_load_is_a_fault_of_the_file_told_once(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bare.yaml").write_text("kind: accelerator\nextends: h100-sxm\nclocks: {core: 1 GHz}\n")
+    with pytest.raises(InputError) as caught:
+        run(tmp_path, HEAD + "bare.yaml,,gemm,,,64,64,64,\n" * 2 + "none.yaml,,gemm,,,64,64,64,\n")
+    row = "got accelerator 'bare.yaml', which does not load, expected a description without faults"
+    lines = [str(fault).splitlines()[0] for fault in caught.value.faults]
+    assert [row in line for line in lines] == [True, False, True, False]
+    assert lines[1].startswith("bare.yaml:3:16: clocks.core: got '1 GHz' without source and status")
+    assert "in.csv:4: got accelerator 'none.yaml'" in lines[3]
+    assert "no such file" in lines[3]
+
+
+def test_a_chip_in_this_folder_goes_by_the_name_of_its_file(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("zeta.yaml").write_text("kind: accelerator\nextends: h100-sxm\nname: zeta\n")
+    rows = run(tmp_path, HEAD + "".join(f"{name},,gemm,,,64,64,64,\n" for name in ("zeta", "zeta.yaml", "h100-sxm")))
+    assert len({row["time_ns"] for row in rows}) == 1 and rows[0]["time_ns"]
+
+
+def test_a_table_that_is_no_text_names_the_byte(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_bytes(b"PK\x03\x04\xd0\xff")
+    result = CliRunner().invoke(command, [str(tmp_path / "in.csv"), "-o", str(tmp_path / "out.csv")])
+    assert "in.csv: got byte 0xd0, which is no text, expected a readable CSV file in UTF-8" in str(result.exception)
+
+
+def test_one_row_is_one_operator(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text(HEAD + "h100-sxm,,gemm,,,64,64,64,\n")
+    result = CliRunner().invoke(command, [str(tmp_path / "in.csv"), "-o", str(tmp_path / "out.csv")])
+    assert result.output.startswith("1 operator,")
 
 
 def test_an_override_outside_the_tree_is_refused(tmp_path: Path) -> None:

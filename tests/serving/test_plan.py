@@ -99,7 +99,7 @@ REFUSED = [
     (("h200-sxm-x4", "llama-3.1-405b", "tp=2,pp=2"), ["under tp=2,pp=2", "would fit with tp=4,pp=2 on h200-sxm-x8"]),
     (("h100-sxm-x8", "llama-3.1-8b", "pp=64"), ["pp=64", "at most 32 stages"]),
     (("h100-sxm", "llama-3.1-70b", "tp=1"), ["GB of bf16 weights a device", "would fit with tp=2 on h100-sxm-x2"]),
-    (("h100-sxm-x8", "llama-3.1-405b", "tp=8"), ["would fit with fp8"]),
+    (("h100-sxm-x8", "llama-3.1-405b", "tp=8"), ["would fit with --precision fp8"]),
     (("h100-sxm-x8", "llama-3.1-70b", "tp=eight"), ["'tp=eight'", "tp=COUNT"]),
     (("h100-sxm-x8", "llama-3.1-70b", "tp=8,tp=8"), ["each degree once"]),
     (("h100-sxm-x8", "llama-3.1-70b", "tp=0"), ["from 1 to"]),
