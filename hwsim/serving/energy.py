@@ -41,8 +41,8 @@ def energy_pj(
     Returns
     -------
     dict of str to int
-        static, active, flops, and each tier and link that bytes passed. Units that are not gated draw their active power
-        as long as the system serves.
+        static, active, flops, and each tier and link that bytes passed. Units that are not gated draw their active
+        power as long as the system serves.
     """
     power, seconds = accelerator.power, Fraction(makespan_ps, 10**12)
     each: dict[str, Fraction] = {str(tier): energy for tier, energy in power.per_byte.items()}

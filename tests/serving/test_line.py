@@ -145,8 +145,8 @@ def test_one_stream_pays_for_the_whole_machine_and_many_share_it(deployment: Dep
 
 REFUSED = [
     (("groq-72", "llama-2-70b"), ["69.50 GB of int8 weights on 64 chips", "it would fit with groq-lpu-x"]),
-    (("groq-576", "llama-2-70b", "", "fp16"), ["137.95 GB of fp16", "groq-lpu-x", "or int8"]),
-    (("groq-72", "llama-2-7b", "", "fp16"), ["13.48 GB of fp16 weights", "it would fit with groq-lpu-x72 or --precision int8"]),
+    (("groq-576", "llama-2-70b", "", "fp16"), ["137.95 GB of fp16", "groq-lpu-x", "or --precision int8"]),
+    (("groq-72", "llama-2-7b", "", "fp16"), ["13.48 GB of fp16", "would fit with groq-lpu-x72 or --precision int8"]),
     (("groq-72", "llama-2-7b", "tp=8"), ["tp=8", "leave it out"]),
     (("groq-72", "llama-2-7b", "pp=8"), ["pp=8", "leave it out"]),
     (("groq-72", "llama-2-7b", "dp=3"), ["dp=3", "a divisor of the 64 chips that hold the model"]),
