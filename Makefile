@@ -2,13 +2,19 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST ?=
+# Measured data, golden outputs and real traces, if you have them: without the folder what needs them is left out.
+HWSIM_SHARED ?= $(abspath ../shared)
+export HWSIM_SHARED
 BIN := $(VENV)/bin
 STOP = || { echo "make dev: $(1)" >&2; exit 1; }
 
-.PHONY: help needs dev test check fuzz bench demo docs fidelity seed-study clean
+.PHONY: help shared needs dev test check fuzz bench demo docs fidelity seed-study clean
 
 help:
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+shared:
+	@echo $(HWSIM_SHARED)
 
 needs:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null $(call STOP,$(PYTHON) is missing or older than 3.11: install it or name another one$(comma) make dev PYTHON=python3.12)
@@ -44,9 +50,9 @@ demo: dev  ## Llama-3.1-70B on eight H100s under an hour of production-like traf
 	$(BIN)/hwsim replay h100-sxm-x8 llama-3.1-70b azure-conversation --plan tp=8 --slo ttft=2s,tpot=50ms \
 		--plot build/demo.png -o build/demo.h5
 
-fidelity: dev  ## simulated against measured kernels and a measured server, as far as ../shared has them
-	$(BIN)/hwsim validate operators --measured ../shared/measured
-	$(BIN)/hwsim validate serving --measured ../shared/measured --plot build/serving.png
+fidelity: dev  ## simulated against measured kernels and a measured server, as far as HWSIM_SHARED has them
+	$(BIN)/hwsim validate operators
+	$(BIN)/hwsim validate serving --plot build/serving.png
 
 seed-study: dev  ## seven accelerators on Llama-2-70B: table, findings, figure and points in build/seed/
 	$(BIN)/python bench/seed/study.py build/seed

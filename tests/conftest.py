@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
@@ -19,11 +17,11 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of measured data, golden outputs and real traces, beside the project; skipped without it."""
-    folder = Path(os.environ.get("HWSIM_SHARED", ROOT.parent / "shared"))
-    if not (folder / "DATA.md").is_file():
-        pytest.skip(f"no measured data at {folder}")
-    return folder
+    """The folder of measured data, golden outputs and real traces that HWSIM_SHARED names; skipped without it."""
+    named = os.environ.get("HWSIM_SHARED")
+    if not named or not (Path(named) / "DATA.md").is_file():
+        pytest.skip(f"no measured data: HWSIM_SHARED names {named or 'no folder'}")
+    return Path(named)
 
 
 @pytest.fixture(scope="session")

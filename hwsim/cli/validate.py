@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -15,18 +16,19 @@ RUNS = {"RTXPRO6000__Llama-3.1-8B": ("rtx-pro-6000", "llama-3.1-8b", "vllm-0.19"
 @click.option(
     "--measured",
     type=click.Path(path_type=Path),
-    default=Path("../shared/measured"),
-    show_default=True,
-    help="Folder of the measured tables.",
+    help="Folder of the measured tables; unset: `measured` in the folder that HWSIM_SHARED names.",
 )
 @click.option(
     "--dtype", "dtypes", multiple=True, default=("bf16",), show_default=True, help="Operand dtypes to compare."
 )
 @click.option("--only", "only", multiple=True, help="What to compare: sources, e.g. gemm, or words of groups.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw the serving run, measured and simulated.")
-def command(suite: str, measured: Path, dtypes: tuple[str, ...], only: tuple[str, ...], plot: Path | None) -> None:
+def command(
+    suite: str, measured: Path | None, dtypes: tuple[str, ...], only: tuple[str, ...], plot: Path | None
+) -> None:
     """Compare simulation with measurement: operators with tables of kernel times, serving with a server's log, serving
     points of many servers, classes of chips with published points, or power of servers with their measured power."""
+    measured = measured or measured_folder()
     if suite == "classes":
         from hwsim.validate import classes
 
@@ -39,6 +41,17 @@ def command(suite: str, measured: Path, dtypes: tuple[str, ...], only: tuple[str
         click.echo(point_table(measured, only))
     else:
         click.echo(operator_table(measured, dtypes, only) if suite == "operators" else serving_text(measured, plot))
+
+
+def measured_folder() -> Path:
+    """Folder of the measured tables as the environment names it."""
+    from hwsim.errors import bad
+
+    shared = os.environ.get("HWSIM_SHARED")
+    if not shared:
+        cure = "name their folder, or the one around it in HWSIM_SHARED"
+        raise bad("--measured", "no folder", "the measured tables", cure)
+    return Path(shared) / "measured"
 
 
 def operator_table(measured: Path, dtypes: tuple[str, ...], only: tuple[str, ...]) -> str:
