@@ -71,7 +71,9 @@ class Metrics:
     kv : KvUse or None
         None without steps.
     energy_pj : dict of str to int
-        By part (static, bytes, flops, ...), empty if unknown.
+        Of the accelerators by part (static, active, flops, hbm, ...), empty if unknown.
+    around_pj : dict of str to int
+        Of what they stand in: their hosts, losses of supplies; empty if unknown.
     bound : dict of str to float
         Share of simulated time by bound class, all 16, summing to 1; empty if unknown.
     """
@@ -91,6 +93,7 @@ class Metrics:
     goodput: Goodput | None
     kv: KvUse | None
     energy_pj: dict[str, int]
+    around_pj: dict[str, int]
     bound: dict[str, float]
 
     @property
@@ -115,8 +118,18 @@ class Metrics:
 
     @property
     def energy_j(self) -> float | None:
-        """Energy of all parts, or None if unknown."""
+        """Energy of all accelerators, or None if unknown."""
         return sum(self.energy_pj.values()) / 1e12 if self.energy_pj else None
+
+    @property
+    def node_j(self) -> float | None:
+        """Energy of accelerators and hosts, or None if unknown."""
+        return self.energy_j + self.around_pj["host"] / 1e12 if self.energy_j and self.around_pj else None
+
+    @property
+    def wall_j(self) -> float | None:
+        """Energy at the wall, losses of supplies included, or None if unknown."""
+        return self.node_j + self.around_pj["supply"] / 1e12 if self.node_j else None
 
     def _per_s(self, count: int) -> float:
         return count / self.makespan_s if self.makespan_ps else 0.0
@@ -129,6 +142,7 @@ def measure(
     slo: Slo | str | None = None,
     bound_ps: Ints | None = None,
     energy_pj: Mapping[str, int] | None = None,
+    around_pj: Mapping[str, int] | None = None,
     kv_blocks: int | None = None,
     n_steps: int | None = None,
 ) -> Metrics:
@@ -146,8 +160,8 @@ def measure(
         Objective for the goodput, e.g. "ttft=2s,tpot=50ms".
     bound_ps : int64[16], optional
         Simulated time by what limited it, weighted by how often it ran.
-    energy_pj : mapping, optional
-        Energy by part.
+    energy_pj, around_pj : mapping, optional
+        Energy of the accelerators by part, and of what they stand in.
     kv_blocks : int, optional
         Blocks of a replica.
     n_steps : int, optional
@@ -176,6 +190,7 @@ def measure(
         goodput=_goodput(slo, ttft, tpot, e2e, output, makespan),
         kv=_kv_use(steps, kv_blocks) if steps is not None else None,
         energy_pj={name: int(value) for name, value in (energy_pj or {}).items()},
+        around_pj={name: int(value) for name, value in (around_pj or {}).items()},
         bound=shares(bound_ps) if bound_ps is not None else {},
         **sums,
     )
@@ -190,6 +205,7 @@ def measure_trace(trace: Trace, slo: Slo | str | None = None) -> Metrics:
         slo=slo,
         bound_ps=None if bound is None else np.array(bound, np.int64),
         energy_pj=trace.attrs.get("energy_pj"),
+        around_pj=trace.attrs.get("around_pj"),
         kv_blocks=trace.attrs.get("kv_blocks"),
         n_steps=trace.attrs.get("steps"),
     )

@@ -144,7 +144,12 @@ def _energy(metrics: Metrics) -> list[str]:
     watts = metrics.energy_j / metrics.makespan_s if metrics.makespan_ps else 0.0
     total = sum(metrics.energy_pj.values())
     parts = ", ".join(f"{name} {value / max(total, 1):.0%}" for name, value in metrics.energy_pj.items())
-    return [_line("energy", f"{per_token:.3g} J per output token, {watts:,.0f} W on average ({parts})")]
+    lines = [_line("energy", f"{per_token:.3g} J per output token, {watts:,.0f} W on average ({parts})")]
+    if metrics.node_j and metrics.wall_j:
+        each = (f"{name} {energy / max(metrics.output_tokens, 1):.3g} J"
+                for name, energy in (("node", metrics.node_j), ("wall", metrics.wall_j)))  # fmt: skip
+        lines.append(_line("", f"with hosts and supplies, per output token: {', '.join(each)}"))
+    return lines
 
 
 def _bounds(metrics: Metrics) -> list[str]:

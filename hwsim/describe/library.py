@@ -26,6 +26,7 @@ FOLDERS: dict[str, str] = {
     "device": "devices",
     "memory": "memories",
     "link": "links",
+    "host": "hosts",
     "generation": "generations",
     "collectives": "collectives",
     "study": "studies",

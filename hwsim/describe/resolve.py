@@ -17,6 +17,7 @@ from hwsim.describe.tree import Mark, Path, Tree, dotted, excerpt, read, read_se
 from hwsim.errors import Fault, InputError, bad
 
 _DERIVED = re.compile(r"(?P<accelerator>.+)-x(?P<count>\d{1,9})")
+SERVER = "server-8"  # host of a derived system, where none has the name of its accelerator
 _LARGEST_FILE = 4_000_000
 
 
@@ -113,6 +114,7 @@ def derived_system(name: str) -> Tree | None:
         return None
     source = f"derived from {accelerator} and its links"
     value = {"id": name, "name": name, "accelerator": accelerator, "count": count}
+    value["host"] = accelerator if library.file_of(accelerator, "host") else SERVER
     value |= {"source": source, "status": "derived"}
     marks: dict[Path, Mark] = {(): Mark(name)}
     for key, item in value.items():

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from hwsim.describe.accelerator import Accelerator
 from hwsim.describe.block import Description, Reference
+from hwsim.describe.host import Host
 from hwsim.describe.quantity import Natural, Parts
 
 
@@ -20,6 +21,13 @@ class System(Description):
     accelerator: Annotated[Accelerator, Reference("accelerator")]
     count: Parts = Field(description="accelerators")
     spares: Natural = Field(0, description="accelerators among them that stand by and hold nothing")
+
+    host: Annotated[Host | None, Reference("host")] = Field(None, description="what they stand in; none: not known")
+
+    @property
+    def nodes(self) -> int:
+        """Hosts that hold all accelerators; 0 where they are not known."""
+        return 0 if self.host is None else -(-self.count // self.host.devices)
 
     @property
     def active(self) -> int:

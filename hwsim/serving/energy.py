@@ -12,6 +12,7 @@ from math import ceil
 from typing import Any
 
 from hwsim.describe.accelerator import Accelerator
+from hwsim.describe.system import System
 from hwsim.serving.layers import Devices
 from hwsim.units import pj_ceil
 
@@ -41,18 +42,36 @@ def energy_pj(
     Returns
     -------
     dict of str to int
-        static, active, flops, and each tier and link that bytes passed. Units that are not gated draw their active
-        power as long as the system serves.
+        static, active, bytes (of tiers and links; a trace has them one by one), flops. Units that are not gated draw
+        their active power as long as the system serves.
     """
     power, seconds = accelerator.power, Fraction(makespan_ps, 10**12)
     each: dict[str, Fraction] = {str(tier): energy for tier, energy in power.per_byte.items()}
     each |= {"link": accelerator.links.scale_up.link.energy, "host": accelerator.links.host.link.energy}
-    moved = {tier: energy * sum(row[f"{tier}_bytes"] for row in operators) for tier, energy in each.items()}
-    ways = {tier: pj_ceil(energy * tp) for tier, energy in moved.items() if energy}
+    moved = sum((energy * sum(row[f"{tier}_bytes"] for row in operators) for tier, energy in each.items()), Fraction(0))
+    ways = pj_ceil(moved * tp)
     if power.gating == "unit":
         active = ceil(sum(row["active_pj"] for row in operators) * tp)
     else:
         active = pj_ceil(power.active_per_unit * accelerator.units.tensor.count * devices * seconds)
     dynamic = ceil(sum(row["energy_pj"] for row in operators) * tp)
-    parts = {"static": pj_ceil((power.static * devices + power.idle * spares) * seconds), "active": active}
-    return parts | {"flops": max(0, dynamic - sum(ways.values()))} | ways
+    static = pj_ceil((power.static * devices + power.idle * spares) * seconds)
+    return {"static": static, "active": active, "bytes": ways, "flops": max(0, dynamic - ways)}
+
+
+def around_pj(system: System, chips_pj: int, makespan_ps: int, busy_ps: int) -> dict[str, int]:
+    """Picojoules beside the accelerators by part: of their hosts, and lost in supplies; empty without a host.
+
+    Parameters
+    ----------
+    chips_pj : int
+        Of all accelerators.
+    makespan_ps, busy_ps : int
+        How long the system was on, and how much of that a step ran on its devices.
+    """
+    host = system.host
+    if host is None:
+        return {}
+    drawn = host.idle * makespan_ps + host.active * min(busy_ps, makespan_ps)
+    node = pj_ceil(drawn * system.nodes / 10**12)
+    return {"host": node, "supply": ceil((chips_pj + node) * (1 / host.supply - 1))}

@@ -15,7 +15,7 @@ from hwsim import __version__
 from hwsim._core.bounds import BOUND_CLASSES, TIERS
 from hwsim._core.serve_types import CHUNK_COLUMNS, REQUEST_COLUMNS, STEP_COLUMNS
 from hwsim.serving.deployment import DEGREES, REGIONS, Deployment
-from hwsim.serving.energy import energy_pj
+from hwsim.serving.energy import around_pj, energy_pj
 from hwsim.serving.run import Run
 from hwsim.trace import TABLES, Writer
 from hwsim.units import pj_ceil
@@ -108,9 +108,12 @@ def summary_totals(run: Run) -> dict[str, Any]:
     makespan = int(run.requests["finish_ps"].max(initial=0))
     system, placement = deployment.system, deployment.placement
     bound = run.account.bound_ps(run.operators)
+    chips = energy_pj(system.accelerator, run.operators, system.active, placement.tp, makespan, system.spares)
+    busy = run.account.busy_ps // (placement.replicas * placement.stages)
     return {
         "bound_ps": [bound[name] for name in BOUND_CLASSES],
-        "energy_pj": energy_pj(system.accelerator, run.operators, system.active, placement.tp, makespan, system.spares),
+        "energy_pj": chips,
+        "around_pj": around_pj(system, sum(chips.values()), makespan, busy),
         "kv_blocks": placement.kv_blocks - 1,
         "steps": run.account.steps,
     }

@@ -187,7 +187,6 @@ class _Loads:
         found = measure(run(self.made, requests(case), concurrency=case.users))
         power, parts = self.made.system.accelerator.power, found.energy_pj
         units = self.made.system.accelerator.units.tensor.count
-        moved = sum(parts.values()) - parts["static"] - parts["active"] - parts["flops"]
         per_token = 1e12 * found.output_tokens
         return Answer(
             case,
@@ -196,7 +195,7 @@ class _Loads:
             busiest=case.devices * float(power.active_per_unit * units),
             active=parts["active"] / per_token,
             flops=parts["flops"] / per_token,
-            bytes=moved / per_token,
+            bytes=parts["bytes"] / per_token,
             rate=found.tokens_per_s,
         )
 

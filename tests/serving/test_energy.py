@@ -6,7 +6,7 @@ import pytest
 
 from hwsim.describe import load
 from hwsim.operators.surface import COLUMNS
-from hwsim.serving.energy import energy_pj
+from hwsim.serving.energy import around_pj, energy_pj
 
 S = 10**12
 CHIPS = ["h100-sxm", "tpu-v6e", "wse-3", "groq-lpu", "ipu-gc200", "mi300x", "northpole"]
@@ -49,9 +49,22 @@ def test_parts_sum_to_what_operators_spent_and_more_bytes_never_cost_less(name: 
         assert sum(parts.values()) == pytest.approx(parts["static"] + active + one["energy_pj"], abs=2)
         assert sum(parts.values()) >= before
         before = sum(parts.values())
-    assert parts[chip.home] > 0
+    assert parts["bytes"] > 0
 
 
 def test_wafers_and_static_schedules_are_not_gated() -> None:
     gating = {name: load(name).power.gating for name in CHIPS}
     assert {name for name, value in gating.items() if value == "none"} == {"wse-3", "groq-lpu"}
+
+
+def test_hosts_and_supplies_come_on_top_of_the_accelerators() -> None:
+    system = load("h100-sxm-x16", "system", ["accelerator.links.scale_up.devices=16"])
+    around = around_pj(system, chips_pj=1000 * S, makespan_ps=S, busy_ps=S // 2)
+    assert around["host"] == 2 * (700 + 150) * S
+    assert around["supply"] == pytest.approx((1000 + 1700) * S * (1 / 0.94 - 1))
+
+
+def test_a_wafer_is_measured_at_the_wall_and_an_unknown_host_adds_nothing() -> None:
+    assert around_pj(load("wse-3-x4", "system"), 1000 * S, S, S) == {"host": 0, "supply": 0}
+    unknown = load("h100-sxm-x8", "system").model_copy(update={"host": None})
+    assert around_pj(unknown, 1000 * S, S, S) == {}
