@@ -7,7 +7,7 @@ a user are run and none is left out, so the mean time to first token has the ini
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from math import ceil
 from numbers import Integral
@@ -24,7 +24,7 @@ from hwsim.trace import BOUND_CLASSES
 from hwsim.workload.table import RequestTable
 
 ROUNDS = 10  # requests a user
-RULES = 2  # version of what is kept of a point
+RULES = 3
 PS_PER_MS = 10**9
 WHOLE = 10**12  # a share of 1 as it is kept
 # Whole numbers of a case: the largest each may be.
@@ -245,15 +245,9 @@ class Served:
         metrics = measure(done)
         times = (metrics.ttft.mean, metrics.tpot.mean, metrics.itl.p99)
         whole = [-1 if time is None else round(time) for time in times]
-        energies = [energy // 1000 for energy in _of_parts(metrics.energy_pj).values()]
+        energies = [metrics.energy_pj[name] // 1000 for name in self.PARTS]
         bounds = [round(metrics.bound[name] * WHOLE) for name in BOUND_CLASSES]
         return np.array([*whole, metrics.makespan_ps, *energies, *bounds], np.int64)
-
-
-def _of_parts(energy_pj: Mapping[str, int]) -> dict[str, int]:
-    """Energy of the parts of a point, in their order: all tiers and links together are its `bytes`."""
-    parts = {name: energy_pj.get(name, 0) for name in Served.PARTS}
-    return parts | {"bytes": sum(energy for name, energy in energy_pj.items() if name not in parts)}
 
 
 def overload(deployment: Deployment, case: Case) -> str:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from hwsim.analyse.point import point
 from hwsim.describe import load
 from hwsim.operators.surface import COLUMNS
 from hwsim.serving.energy import around_pj, energy_pj
@@ -68,3 +69,9 @@ def test_a_wafer_is_measured_at_the_wall_and_an_unknown_host_adds_nothing() -> N
     assert around_pj(load("wse-3-x4", "system"), 1000 * S, S, S) == {"host": 0, "supply": 0}
     unknown = load("h100-sxm-x8", "system").model_copy(update={"host": None})
     assert around_pj(unknown, 1000 * S, S, S) == {}
+
+
+def test_a_point_has_all_the_energy_of_its_run() -> None:
+    found = point("h100-sxm", "llama-3.1-8b", 1, 16, 4, software="vllm")
+    assert sum(found.parts.values()) == pytest.approx(found.energy_j_token)
+    assert found.parts["bytes"] > 0.05 * found.energy_j_token
