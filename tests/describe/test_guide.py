@@ -8,6 +8,8 @@ from click.testing import CliRunner
 
 from hwsim.cli import cli
 from hwsim.describe import load
+from hwsim.operators.machine import Machine
+from hwsim.operators.simulate import simulate
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "describe-a-gpu.md"
 TEXT = GUIDE.read_text()
@@ -32,3 +34,15 @@ def test_the_messages_of_the_guide_are_the_real_ones(tmp_path, monkeypatch):
     result = CliRunner().invoke(cli, ["check", "fast-memory.yaml"])
     assert result.exit_code == 2
     assert result.stderr in TEXT, result.stderr
+
+
+@pytest.mark.parametrize(
+    "text", [text for text in BLOCKS if "kind: accelerator" in text], ids=lambda text: text.split()[1]
+)
+def test_a_chip_of_the_guide_runs_a_product(text, tmp_path):
+    (tmp_path / "chip.yaml").write_text(text)
+    chip = load(tmp_path / "chip.yaml")
+    result = simulate(
+        Machine.of(chip), "gemm", {"m": 16, "n": 1024, "k": 1024}, next(iter(chip.units.tensor.per_cycle))
+    )
+    assert result.error == [None] and result.time_ps[0] > 0
