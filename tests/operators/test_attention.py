@@ -5,17 +5,15 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from tick_by_tick import bound_of, check
 
 from hwsim._core.listsched import assign
 from hwsim.errors import InputError
-from hwsim.operators.candidates import Programs
 from hwsim.operators.machine import Machine
 from hwsim.operators.mapper.gpu import attention_decode, attention_prefill
 from hwsim.operators.mapper.gpu.attention_splits import wave_efficient
 from hwsim.operators.operator import complete, kind_of
-from hwsim.operators.program import bind, run_many
 from hwsim.operators.simulate import OpResult, simulate
-from hwsim.reference import engine as reference
 
 CHIPS = ("a100-sxm", "h100-sxm", "h200-sxm", "b200-sxm", "l40s", "rtx-pro-6000")
 STACKS = ("ideal", "vllm", "trtllm")
@@ -259,17 +257,7 @@ def test_programs_run_equally_tick_by_tick(kind: str, software: str) -> None:
     dims = complete(kind_of(kind), given)
     mapper = KINDS[kind]
     for group in mapper.programs(on, dims, "bf16", mapper.propose(on, dims, "bf16").best(1)):
-        check_against_reference(group)
-
-
-def check_against_reference(group: Programs) -> None:
-    bound = bind(group.template, group.values, group.rates, group.laws, group.cells).require()
-    outcome = run_many(bound)
-    for program in range(len(bound)):
-        slow = reference.run(bound, program)
-        assert (slow.end, slow.status) == (outcome.end[program], outcome.status[program])
-        assert slow.busy == outcome.busy[program].tolist()
-        assert slow.passes == outcome.passes[program].tolist()
+        check(bound_of(group))
 
 
 @pytest.mark.parametrize(

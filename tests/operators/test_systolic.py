@@ -10,18 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from tick_by_tick import bound_of, check, shapes
 
 import hwsim
 from hwsim.cli.op import command
 from hwsim.errors import InputError
 from hwsim.operators.account import Runs
-from hwsim.operators.candidates import Programs
 from hwsim.operators.machine import Machine
 from hwsim.operators.mapper.systolic import folds, gemm
 from hwsim.operators.operator import complete, kind_of
-from hwsim.operators.program import Bound, bind, run_many
 from hwsim.operators.simulate import mapper_of, simulate
-from hwsim.reference import engine as reference
 
 CHIPS = ("tpu-v5e", "tpu-v5p", "tpu-v6e", "tpu-v7")
 HEADS = {"heads": 32, "kv_heads": 8, "head_dim": 128}
@@ -49,14 +47,6 @@ SMALL = {
         "kernels.tpu-v6.elementwise.launch=10 ns",
     ),
 }
-
-
-def shapes(count: int, seed: int) -> dict[str, np.ndarray]:
-    """Random shapes, m from 1 to 8192, n and k from 64 to 16384."""
-    rng = np.random.Generator(np.random.PCG64(seed))
-    exponents = rng.integers(0, [14 * 64, 9 * 64, 9 * 64], (count, 3)) / 64
-    m, n, k = (np.maximum(1, base * 2 ** exponents[:, i]).astype(np.int64) for i, base in enumerate((1, 64, 64)))
-    return complete(kind_of("gemm"), {"m": m, "n": n, "k": k})
 
 
 # folds
@@ -126,19 +116,6 @@ def test_a_wrong_argument_is_named(arguments: tuple, words: str) -> None:
 # programs equal the reference
 
 
-def check(bound: Bound) -> None:
-    outcome = run_many(bound.require())
-    for program in range(len(bound)):
-        slow = reference.run(bound, program)
-        assert (slow.end, slow.status) == (outcome.end[program], outcome.status[program])
-        assert slow.busy == outcome.busy[program].tolist()
-        assert slow.passes == outcome.passes[program].tolist()
-
-
-def bound_of(group: Programs) -> Bound:
-    return bind(group.template, group.values, group.rates, group.laws, group.cells)
-
-
 @pytest.mark.parametrize("double", [False, True])
 @pytest.mark.parametrize("dataflow", folds.DATAFLOWS)
 def test_folds_equal_the_reference(dataflow: str, double: bool) -> None:
@@ -177,7 +154,7 @@ def test_programs_equal_the_reference_on_a_small_machine(kind: str) -> None:
 
 @pytest.mark.parametrize("chip", CHIPS)
 def test_no_gemm_is_faster_than_its_arrays_or_its_memory(chip: str) -> None:
-    machine, dims = Machine.of(chip), shapes(100, seed=1)
+    machine, dims = Machine.of(chip), shapes(100, seed=1, octaves=(14, 9))
     result = simulate(machine, "gemm", dims)
     flops, weights = 2 * dims["m"] * dims["n"] * dims["k"], 2 * dims["n"] * dims["k"]
     assert (result.flops >= flops).all()
@@ -208,7 +185,7 @@ MORE: dict[str, Callable[[Machine], Machine]] = {
 
 @pytest.mark.parametrize("what", ["hbm rate", "array rate"])
 def test_more_of_a_resource_is_never_slower_on_the_same_programs(what: str) -> None:
-    machine, dims = Machine.of("tpu-v6e", "jax"), shapes(60, seed=2)
+    machine, dims = Machine.of("tpu-v6e", "jax"), shapes(60, seed=2, octaves=(14, 9))
     chosen = gemm.propose(machine, dims, "bf16").best(2)
 
     def ends(of: Machine) -> np.ndarray:
@@ -224,7 +201,7 @@ def test_more_of_a_resource_is_never_slower_on_the_same_programs(what: str) -> N
 @pytest.mark.parametrize("software", ["ideal", "jax"])
 @pytest.mark.parametrize("what", MORE)
 def test_more_of_a_resource_is_at_most_one_percent_slower_after_choosing_again(what: str, software: str) -> None:
-    machine, dims = Machine.of("tpu-v6e", software), shapes(80, seed=3)
+    machine, dims = Machine.of("tpu-v6e", software), shapes(80, seed=3, octaves=(14, 9))
     before, after = (simulate(of, "gemm", dims).time_ps for of in (machine, MORE[what](machine)))
     assert (after <= before * 1.01).all(), float((after / before).max())
 
@@ -240,7 +217,7 @@ def test_more_of_a_resource_makes_no_attention_slower(kind: str, what: str) -> N
 
 
 def test_three_candidates_are_as_good_as_all() -> None:
-    machine, dims = Machine.of("tpu-v6e", "jax"), shapes(40, seed=4)
+    machine, dims = Machine.of("tpu-v6e", "jax"), shapes(40, seed=4, octaves=(14, 9))
     regret = simulate(machine, "gemm", dims).time_ps / simulate(machine, "gemm", dims, best=1000).time_ps - 1
     assert regret.mean() <= 0.005
     assert regret.max() <= 0.05
@@ -267,7 +244,7 @@ def test_deep_products_of_few_rows_run_on_one_array_as_measured() -> None:
 
 def test_a_thousand_operators_take_less_than_two_seconds_cold() -> None:
     start = time.process_time()
-    simulate(Machine.of("tpu-v6e", "jax"), "gemm", shapes(1000, seed=6))
+    simulate(Machine.of("tpu-v6e", "jax"), "gemm", shapes(1000, seed=6, octaves=(14, 9)))
     assert time.process_time() - start < 2
 
 

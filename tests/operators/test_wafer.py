@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import wafer_mesh as mesh
+from tick_by_tick import bound_of, check
 
 from hwsim.errors import InputError
 from hwsim.operators.account import Runs
@@ -18,9 +19,8 @@ from hwsim.operators.mapper.wafer.phases import Phase
 from hwsim.operators.mapper.wafer.shift import Product
 from hwsim.operators.mapper.wafer.tree import Line
 from hwsim.operators.operator import complete, kind_of
-from hwsim.operators.program import bind, run_many, run_one
+from hwsim.operators.program import run_one
 from hwsim.operators.simulate import mapper_of, simulate
-from hwsim.reference import engine as reference
 
 HEADS = {"heads": 32, "kv_heads": 8, "head_dim": 128}
 # A kind of operator, dimensions of a decode and of a prefill.
@@ -133,13 +133,7 @@ def test_programs_equal_the_reference_tick_by_tick(kind: str, dims: dict[str, in
     columns = complete(kind_of(kind), small, "fp16")
     machine = altered(wse, step=Fraction(3)).on(5)
     for group in mapper_of(machine, kind).programs(machine, columns, "fp16", chosen_of(machine, kind, columns)):
-        bound = bind(group.template, group.values, group.rates, group.laws, group.cells).require()
-        outcome = run_many(bound)
-        for program in range(len(bound)):
-            slow = reference.run(bound, program)
-            assert (slow.end, slow.status) == (outcome.end[program], outcome.status[program])
-            assert slow.busy == outcome.busy[program].tolist()
-            assert slow.passes == outcome.passes[program].tolist()
+        check(bound_of(group))
 
 
 # laws
