@@ -13,6 +13,8 @@ from typing import IO, NamedTuple
 
 from hwsim.errors import Fault, InputError, bad
 
+MOST_FAULTS = 50  # of one file that are reported
+
 
 def check_target(path: str | Path, option: str = "-o") -> Path:
     """The path of a file to be written.
@@ -104,6 +106,14 @@ def read_csv(path: Path, needed: Sequence[str], example: str) -> Rows:
     if len(lines) == 1:
         raise bad(f"{path}:{lines[0][0] + 1}", "no rows", "a case a line below the header")
     return Rows(where, header, lines[1:])
+
+
+def refuse(path: Path, faults: Sequence[Fault]) -> None:
+    """Raise the faults of a file, if it has some: the first ones, and how many more there are."""
+    more = len(faults) - MOST_FAULTS
+    if faults:
+        tail = [Fault(str(path), f"{more} more faults", "none")] if more > 0 else []
+        raise InputError([*faults[:MOST_FAULTS], *tail])
 
 
 def misspelt(where: str, header: Sequence[str], known: Collection[str]) -> list[Fault]:

@@ -15,8 +15,7 @@ from typing import Any
 from hwsim import files
 from hwsim.analyse.point import MOST, Case, Point, points
 from hwsim.describe.named import Names
-from hwsim.errors import Fault, InputError
-from hwsim.operators.cases import MOST_FAULTS
+from hwsim.errors import Fault
 from hwsim.serving.deployment import KV_DTYPES, PRECISIONS, REGIONS
 
 NEEDED = ("system", "model", "concurrency", "isl", "osl")
@@ -51,9 +50,7 @@ def read(path: Path) -> PointFile:
         found, wrong = _case(f"{path}:{line}", header, cells, names)
         cases += [found] if found else []
         faults += wrong
-    if faults:
-        more = len(faults) - MOST_FAULTS
-        raise InputError(faults[:MOST_FAULTS] + [Fault(str(path), f"{more} more faults", "none")] * (more > 0))
+    files.refuse(path, faults)
     return PointFile(header, [cells for _, cells in lines], cases)
 
 

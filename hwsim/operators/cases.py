@@ -26,7 +26,6 @@ ANSWERS = ("time_ns", "bound", "energy_j", "warning", "error")
 # Columns that name a description, the kind it is of and what an empty cell means ("" = not allowed).
 NAMES: Mapping[str, str] = {"accelerator": "", "software": "ideal", "protocol": "in-model"}
 DEFAULT_DTYPE = "bf16"
-MOST_FAULTS = 50  # faults of one file that are reported
 
 Sets = Mapping[str, Sequence[str]]
 BatchKey = tuple[str, str, str, str, str]  # accelerator, software, protocol, kind, dtype
@@ -102,10 +101,7 @@ class _Reader:
                 batch = batches.setdefault(key, Batch())
                 batch.rows.append(row)
                 batch.dims.append(dims)
-        if self.faults:
-            more = len(self.faults) - MOST_FAULTS
-            tail = [Fault(str(self.path), f"{more} more faults", "none")] if more > 0 else []
-            raise InputError(self.faults[:MOST_FAULTS] + tail)
+        files.refuse(self.path, self.faults)
         return Cases(self.header, [cells for _, cells in lines], batches)
 
     def case(self, cells: list[str]) -> tuple[BatchKey, list[int]]:
