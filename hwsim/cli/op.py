@@ -55,10 +55,14 @@ def command(cases: Path, output: Path, sets: tuple[str, ...], memory: Literal["l
 
 def split_sets(sets: tuple[str, ...]) -> dict[str, list[str]]:
     """Overrides by kind of description, their paths shortened to start at that description."""
+    from hwsim.describe.kinds import starting
+
     found: dict[str, list[str]] = {}
     for text in sets:
         root = next((root for root in ROOTS if text.startswith(root)), None)
         if root is None:
-            raise bad("--set", text, "a path that starts with one of " + ", ".join(ROOTS))
+            near = starting(text, {"system.": "system", **ROOTS})
+            cure = f"did you mean {near!r}?" if near else ""
+            raise bad("--set", text, "a path that starts with one of " + ", ".join(ROOTS), cure)
         found.setdefault(ROOTS[root], []).append(text.removeprefix(root))
     return found

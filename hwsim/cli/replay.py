@@ -81,6 +81,8 @@ def command(system, model, trace, **options) -> None:  # type: ignore[no-untyped
     if options["plot"]:
         plot(run, options["plot"], slo)
     if options["as_object"]:
+        for note in run.table.notes:
+            click.echo(f"note: {note}", err=True)
         click.echo(json.dumps(as_json(metrics, spent)))
     else:
         click.echo(text(heading(run, spent, options["output"] or ""), metrics))

@@ -102,8 +102,12 @@ def _missing(tree: Tree, loc: Path, cls: type[Description]) -> Fault:
     block = block_at(cls, loc[:-1], tree)
     field = next((f for name, f in block.model_fields.items() if (f.alias or name) == loc[-1]), None) if block else None
     meaning = f" ({field.description})" if field and field.description else ""
-    mark = tree.mark(loc[:-1])
     expected = f"the field '{loc[-1]}'{meaning}"
+    removed = tree.marks.get(loc)
+    if removed is not None:
+        cure = "leave the line out to keep what the base says"
+        return Fault(removed.place, "null", expected, cure, dotted(loc), source_line(removed))
+    mark = tree.mark(loc[:-1])
     return Fault(mark.key_place, "nothing", expected, "", dotted(loc), source_line(mark, key=True))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 from importlib import import_module
 
@@ -59,6 +59,18 @@ def blocks_in(annotation: object) -> Iterator[tuple[type[Block], bool]]:
 def field_names(block: type[Block]) -> list[str]:
     """Names a block may use in a file."""
     return [field.alias or name for name, field in block.model_fields.items()]
+
+
+def starting(path: str, starts: Mapping[str, str]) -> str:
+    """A dotted path with the start before it that its first step belongs below; empty if it belongs nowhere.
+
+    Parameters
+    ----------
+    starts : mapping of str to str
+        Start ("system.accelerator.", ...) -> kind of the description there.
+    """
+    first = path.partition("=")[0].split(".")[0]
+    return next((start + path for start, kind in starts.items() if first in field_names(class_of(kind))), "")
 
 
 def block_at(cls: type[Block], path: Path, tree: Tree) -> type[Block] | None:

@@ -194,7 +194,8 @@ def _merge(base: Tree, over: Tree, container: Any, key: Any, at: Path, source: P
         for name, item in value.items():
             if item is None:
                 _remove(base, (*at, name))
-                below.pop(name, None)
+                if below.pop(name, None) is not None:  # who misses it later is shown the line that removed it
+                    base.marks[(*at, name)] = over.mark((*source, name))
             else:
                 _merge(base, over, below, name, (*at, name), (*source, name), item)
     elif _named(below) and _named(value):
@@ -334,6 +335,7 @@ def _check_path(tree: Tree, path: Path, where: str) -> None:
         inside = value if isinstance(value, dict) else dict(enumerate(value)) if isinstance(value, list) else {}
         if step not in inside:
             near = difflib.get_close_matches(str(step), [str(key) for key in inside], n=1)
+            near = near if index else [*_from_here(tree, path), *near]
             known = ", ".join(str(key) for key in inside if isinstance(inside[key], dict | list)) or "no blocks"
             cure = f"did you mean '{near[0]}'?" if near else ""
             raise bad(where, f"'{step}'", f"one of {known}", cure, path=dotted(path[: index + 1]))
@@ -341,6 +343,15 @@ def _check_path(tree: Tree, path: Path, where: str) -> None:
     if not isinstance(value, dict | list) or (isinstance(value, list) and not _index_in(value, path[-1])):
         what = "no block" if not isinstance(value, list) else f"a list of {len(value)}"
         raise bad(where, f"'{path[-1]}'", f"a field that exists: {dotted(path[:-1])} is {what}", path=dotted(path))
+
+
+def _from_here(tree: Tree, path: Path) -> list[str]:
+    """A path that starts too far out, or inside the accelerator of a system, as it starts at this tree."""
+    found = [path[at:] for at in range(1, len(path)) if path[at] in tree.value]
+    inside = tree.value.get("accelerator")
+    if isinstance(inside, dict) and path[0] in inside:
+        found.append(("accelerator", *path))
+    return [".".join(map(str, each)) for each in found]
 
 
 def _index_in(value: list[Any], step: object) -> bool:

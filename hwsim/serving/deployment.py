@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from hwsim.describe import load
 from hwsim.describe.block import Description
+from hwsim.describe.kinds import starting
 from hwsim.describe.model import Model
 from hwsim.describe.plan import Plan
 from hwsim.describe.software import Software
@@ -22,6 +23,7 @@ from hwsim.serving.plan import Placement, Question, place
 Kind = TypeVar("Kind", bound=Description)
 
 ROOTS = ("system", "model", "plan", "software")
+STARTS = {"system.": "system", "system.accelerator.": "accelerator", **{f"{root}.": root for root in ROOTS[1:]}}
 PRECISIONS = ("bf16", "fp16", "fp8", "nvfp4", "int8", "int4")
 KV_DTYPES = ("bf16", "fp16", "fp8")
 DEGREES = ("tp", "pp", "dp", "ep")
@@ -174,8 +176,9 @@ def _by_root(sets: Sequence[str]) -> dict[str, list[str]]:
         check_type("sets", text, str, "an override such as 'model.layers=40'")
         root, dot, rest = text.partition(".")
         if root not in ROOTS or not dot:
-            raise bad("--set", repr(text), "a path that starts at " + ", ".join(ROOTS),
-                      "e.g. system.accelerator.clocks.core='1.5 GHz'")  # fmt: skip
+            near = starting(text, STARTS)
+            cure = f"did you mean {near!r}?" if near else "e.g. system.accelerator.clocks.core='1.5 GHz'"
+            raise bad("--set", repr(text), "a path that starts at " + ", ".join(ROOTS), cure)
         changes[root].append(rest)
     return changes
 

@@ -83,6 +83,30 @@ def test_a_reference_can_name_a_file_beside_this_one(write):
     assert system.accelerator.id == "chip"
 
 
+@pytest.mark.parametrize("text, field", [("clocks: {core: null}", "clocks.core"), ("clocks: null", "clocks")])
+def test_a_needed_value_that_a_file_removes_is_missed_at_its_line(write, text, field):
+    with pytest.raises(InputError) as caught:
+        load(write("chip.yaml", f"kind: accelerator\nextends: l40s\nname: mine\n{text}\n"))
+    (fault,) = caught.value.faults
+    assert fault.where.endswith(f"chip.yaml:4:{text.index('null') + 1}")
+    assert str(fault).splitlines()[0].endswith("; leave the line out to keep what the base says")
+    assert (fault.got, fault.path) == ("null", field)
+    assert fault.excerpt.splitlines()[0].strip() == text
+
+
+@pytest.mark.parametrize(
+    "name, text, right",
+    [
+        ("h100-sxm", "system.accelerator.clocks.core=1 GHz", "clocks.core"),
+        ("h100-sxm-x8", "system.clocks.core=1 GHz", "clocks.core"),
+        ("h100-sxm-x8", "clocks.core=1 GHz", "accelerator.clocks.core"),
+    ],
+)
+def test_an_override_that_starts_elsewhere_is_told_where_paths_start(name, text, right):
+    with pytest.raises(InputError, match=rf"did you mean '[a-z.]*{right}'"):
+        load(name, sets=[text])
+
+
 def test_a_circle_of_bases_is_named_with_its_chain(write):
     write("a.yaml", "extends: b.yaml\n")
     write("b.yaml", "extends: c.yaml\n")
