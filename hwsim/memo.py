@@ -26,7 +26,7 @@ import time
 import uuid
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -68,11 +68,17 @@ def cap_bytes() -> int:
 
 
 @functools.cache
-def code_version() -> str:
-    """Hash of the code that samples depend on: rounding, cores, descriptions, laws, mappers and what serving asks."""
+def code_version(*rooms: str) -> str:
+    """Hash of the code that samples depend on: rounding, cores, descriptions, laws, mappers and what serving asks.
+
+    Parameters
+    ----------
+    *rooms : str
+        Further folders of hwsim, for what is kept of storeys above.
+    """
     digest = hashlib.blake2b(digest_size=16)
     root = Path(__file__).resolve().parent
-    for room in CODE_ROOMS:
+    for room in CODE_ROOMS + rooms:
         for path in sorted((root / room).rglob("*")) or [root / room]:
             if path.suffix in CODE_SUFFIXES:
                 digest.update(str(path.relative_to(root)).encode())
@@ -90,11 +96,13 @@ class Table:
         numpy integers and arrays of them, and lists, tuples or mappings of these). Code versions are added here.
     question, sample : int
         Number of int64 columns of a question and of its sample.
+    rooms : sequence of str
+        Whose code the samples depend on, beside that of all (`code_version`).
     """
 
-    def __init__(self, key: Mapping[str, object], question: int, sample: int) -> None:
+    def __init__(self, key: Mapping[str, object], question: int, sample: int, rooms: Sequence[str] = ()) -> None:
         self.question, self.sample = question, sample
-        self._key = _key_text({"key": key, "code": code_version(), "question": question, "sample": sample})
+        self._key = _key_text({"key": key, "code": code_version(*rooms), "question": question, "sample": sample})
         self.name = hashlib.blake2b(self._key, digest_size=16).hexdigest()
         self._home = folder() / FORMAT / self.name
         self._kept = self._load()

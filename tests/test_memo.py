@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import stat
 import time
@@ -14,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from hwsim import memo
+from hwsim.analyse.point import ROOMS
 from hwsim.cli import cli
 from hwsim.errors import InputError
 
@@ -86,6 +88,21 @@ def test_other_code_is_another_table(monkeypatch: pytest.MonkeyPatch) -> None:
     fill(0, 10)
     monkeypatch.setattr(memo, "code_version", lambda: "other")
     assert len(memo.Table(KEY, 2, 3)) == 0
+
+
+def test_a_changed_metric_changes_what_is_kept_of_points_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "hwsim"
+    shutil.copytree(Path(memo.__file__).parent, package, ignore=shutil.ignore_patterns("*.so", "*.pyc", "*.pyx"))
+    monkeypatch.setattr(memo, "__file__", str(package / "memo.py"))
+    version = memo.code_version.__wrapped__
+    for room in ROOMS:
+        before, samples = version(*ROOMS), version()
+        file = next(iter(sorted((package / room).glob("*.py"))))
+        file.write_text(file.read_text() + "# another rule\n")
+        assert version(*ROOMS) != before
+        assert version() == samples
 
 
 def test_a_float_in_a_key_is_refused() -> None:

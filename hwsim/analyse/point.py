@@ -24,7 +24,7 @@ from hwsim.trace import BOUND_CLASSES
 from hwsim.workload.table import RequestTable
 
 ROUNDS = 10  # requests a user
-RULES = 3
+ROOMS = ("analyse", "trace", "workload")  # whose code a point depends on beside what all samples do
 PS_PER_MS = 10**9
 WHOLE = 10**12  # a share of 1 as it is kept
 # Whole numbers of a case: the largest each may be.
@@ -200,9 +200,9 @@ class Served:
     def __init__(self, made: Deployment) -> None:
         self.made = made
         described = self.made.system, self.made.model, self.made.software, self.made.plan
-        key = {"point": RULES, "rounds": ROUNDS, "descriptions": [each.digest for each in described],
+        key = {"rounds": ROUNDS, "descriptions": [each.digest for each in described],
                "precision": self.made.precision, "kv_dtype": self.made.kv_dtype}  # fmt: skip
-        self.kept = memo.Table(key, 3, len(self.TIMES) + len(self.PARTS) + len(BOUND_CLASSES))
+        self.kept = memo.Table(key, 3, len(self.TIMES) + len(self.PARTS) + len(BOUND_CLASSES), ROOMS)
 
     def point(self, case: Case) -> Point:
         """A point from what is kept, else simulated; of the case, users and lengths count."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path as File
 from typing import Any
@@ -18,6 +19,7 @@ from hwsim.errors import Fault, InputError, bad
 
 _DERIVED = re.compile(r"(?P<accelerator>.+)-x(?P<count>\d{1,9})")
 SERVER = "server-8"  # host of a derived system, where none has the name of its accelerator
+_PLACE = re.compile(r"(?P<file>.+):(?P<line>\d+):(?P<column>\d+)")
 _LARGEST_FILE = 4_000_000
 
 
@@ -167,6 +169,14 @@ def source_line(mark: Mark, key: bool = False) -> str:
             lines = candidate.read_text(encoding="utf-8", errors="replace").splitlines()
             return excerpt(lines[line - 1], column) if line <= len(lines) else ""
     return ""
+
+
+def shown_at(fault: Fault) -> Fault:
+    """A fault with the line that its `file:line:column` points to, unless it has one."""
+    place = _PLACE.fullmatch(fault.where)
+    if fault.excerpt or place is None:
+        return fault
+    return replace(fault, excerpt=source_line(Mark(place["file"], int(place["line"]), int(place["column"]))))
 
 
 def merge(base: Tree, over: Tree, at: Path = ()) -> None:

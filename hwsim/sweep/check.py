@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from hwsim.describe import load
-from hwsim.describe.kinds import class_of, field_names, inside
+from hwsim.describe.kinds import class_of, field_names, inside, starting
 from hwsim.describe.loader import build
 from hwsim.describe.plain import from_plain
-from hwsim.describe.resolve import expand
+from hwsim.describe.resolve import expand, shown_at
 from hwsim.describe.study import Study, Workload
 from hwsim.errors import Fault, InputError
+from hwsim.serving.deployment import STARTS
 from hwsim.sweep.axes import Axes, shown
 from hwsim.sweep.space import Space
 from hwsim.sweep.variants import DESCRIBED, Assigned, root_of
@@ -49,12 +50,16 @@ def checked(study: StudyLike) -> Space:
         All that is wrong with it: unknown paths, values that a field cannot take, axes that change nothing, too many
         points, expressions over unknown names.
     """
-    space = Space.of(study_of(study))
-    faults = [*_paths(space)]
-    if not faults:
-        faults = [*_values(space), *_names(space)]
+    read = study_of(study)
+    try:
+        space = Space.of(read)
+        faults = [*_paths(space)]
+        if not faults:
+            faults = [*_values(space), *_names(space)]
+    except InputError as error:
+        faults = list(error.faults)
     if faults:
-        raise InputError(faults)
+        raise InputError([shown_at(fault) for fault in faults])
     return space
 
 
@@ -71,7 +76,9 @@ def _path(space: Space, path: str, where: str) -> Fault | None:
     root, _, rest = path.partition(".")
     if root not in space.variants.roots:
         near = difflib.get_close_matches(root, space.variants.roots, n=1)
-        cure = f"did you mean '{near[0]}'?" if near else "`hwsim show --tree STUDY` prints all paths"
+        further = starting(path, STARTS)
+        right = further or (near[0] if near else "")
+        cure = f"did you mean '{right}'?" if right else "`hwsim show --tree STUDY` prints all paths"
         return Fault(where, f"'{root}'", "a path that starts at " + ", ".join(space.variants.roots), cure, path)
     if root in DESCRIBED and rest:
         return _field(path, rest, where, class_of(root))

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim import __version__, memo
+from hwsim.analyse.point import ROOMS
 from hwsim.files import check_target
 from hwsim.sweep.axes import Numbers
 from hwsim.sweep.journal import DONE, EXCLUDED, FAILED, GAVE_UP, MISSING, ROWS, STATUS, blocks, journals, key_view
@@ -231,7 +232,7 @@ def _attributes(space: Space, table: Table) -> dict[str, Any]:
         "title": study.study or study.id,
         "study": json.dumps(study.resolved(), sort_keys=True),
         "hwsim_version": __version__,
-        "hwsim_code": memo.code_version(),
+        "hwsim_code": memo.code_version(*ROOMS, "sweep"),
         "numpy": np.__version__,
         **{f"points_{name}": count for name, count in table.counts().items()},
     }

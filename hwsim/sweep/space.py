@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim import memo
+from hwsim.analyse.point import ROOMS
 from hwsim.describe import resolve
 from hwsim.describe.study import Study
 from hwsim.sweep.axes import Axes, Dimension, Numbers, shown
@@ -171,7 +172,7 @@ class Space:
     def content(self) -> bytes:
         """Hash of all that points share: the base, what a point is, and the code that answers it."""
         base = self.study.tree.value["base"]
-        text = json.dumps([_plain(base), self.study.base.points, memo.code_version()], sort_keys=True)
+        text = json.dumps([_plain(base), self.study.base.points, memo.code_version(*ROOMS, "sweep")], sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
     @cached_property

@@ -141,7 +141,7 @@ def test_one_row_is_one_operator(tmp_path: Path) -> None:
 
 def test_an_override_outside_the_tree_is_refused(tmp_path: Path) -> None:
     for start in ("", "accelerator."):
-        with pytest.raises(InputError, match=r"expected a path that starts with one of system\.acc.*did you mean 'sys") as e:
+        with pytest.raises(InputError, match=r"expected a path that starts with one of system\.acc.*did you mean") as e:
             run(tmp_path, HEAD + "h100-sxm,,gemm,,,64,64,64,\n", "--set", f"{start}clocks.core=1 GHz")
         assert "did you mean 'system.accelerator.clocks.core=1 GHz'?" in str(e.value)
 

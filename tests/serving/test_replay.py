@@ -202,6 +202,18 @@ def test_a_bad_option_is_named_and_nothing_is_written(arguments, words, trace_fi
     assert not list(tmp_path.glob("out*"))
 
 
+def test_requests_out_of_order_are_sorted_and_that_is_said(tmp_path):
+    trace, stamp = tmp_path / "late.csv", "2023-11-16 18:15:4{}.0,{},2\n"
+    trace.write_text(
+        "TIMESTAMP,ContextTokens,GeneratedTokens\n" + "".join(stamp.format(9 - i, 50 + i) for i in range(3))
+    )
+    base, note = ["replay", "h100-sxm", "llama-3.1-8b", str(trace)], "2 requests stood behind a later one: sorted"
+    assert note in CliRunner().invoke(cli, base, catch_exceptions=False).stdout
+    done = CliRunner().invoke(cli, [*base, "--json"], catch_exceptions=False)
+    assert note in done.stderr
+    assert json.loads(done.stdout)["requests"] == 3
+
+
 def test_requests_that_never_fit_are_refused_by_name(tmp_path):
     deployment = hwsim.compile("h100-sxm-x2", "llama-3.1-70b", "tp=2")
     rows = RequestTable.of(np.zeros(2, np.int64), np.full(2, 10**5), np.full(2, 5), name="long")

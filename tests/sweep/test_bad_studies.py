@@ -1,6 +1,7 @@
 """Bad studies are refused before anything runs, each fault with its place."""
 
 import copy
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -29,6 +30,8 @@ class Case(NamedTuple):
 
 CASES = [
     Case("unknown root", "sytem.count: [1, 2]", (":5:3: sytem.count: got 'sytem'", "did you mean 'system'?")),
+    Case("a path that starts too far in", "accelerator.clocks.core: [1 GHz, 2 GHz]",
+         ("did you mean 'system.accelerator.clocks.core'?",)),
     Case("unknown field", "system.accelerator.clock.core: [1 GHz, 2 GHz]",
          (":5:3:", "'clock'", "did you mean 'clocks'?")),
     Case("unknown tier", "system.accelerator.tiers.hbmm.rate: [1 TB/s, 2 TB/s]", (":5:3:", "'hbmm'", "'hbm'")),
@@ -72,6 +75,21 @@ def test_a_bad_study_is_refused(case, tmp_path, monkeypatch):
         checked("bad.yaml")
     for part in case.parts:
         assert part in str(caught.value)
+    for fault in caught.value.faults:
+        if fault.where.startswith("bad.yaml:"):
+            line, column = map(int, fault.where.split(":")[1:])
+            shown, caret = fault.excerpt.splitlines()
+            assert shown.strip() == Path("bad.yaml").read_text().splitlines()[line - 1].strip()
+            assert caret.index("^") == 4 + column - 1
+
+
+def test_a_system_of_a_misspelt_chip_is_offered_the_right_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.yaml").write_text(
+        YAML.format(axis="operator.n: [1, 2]", more="").replace("h100-sxm-x8", "h100-x8")
+    )
+    with pytest.raises(InputError, match=r"bad.yaml:2:16: base.system: got 'h100-x8'.*did you mean 'h100-sxm-x8'\?"):
+        checked("bad.yaml")
 
 
 BASE: dict[str, Any] = {"system": "h100-sxm", "model": "llama-3.1-8b", "trace": "azure-conversation"}
