@@ -164,6 +164,16 @@ class Accelerator(OfClass, Description):
         sram = {"sram": int(self.tiers.sram.capacity * self.units.tensor.count)}
         return sram if self.tiers.hbm is None else {**sram, "hbm": int(self.tiers.hbm.capacity)}
 
+    def tier_rates(self) -> dict[str, tuple[Fraction, Fraction]]:
+        """Bytes per second, and seconds until the first byte, of the tiers between the units and the memory."""
+        return {"sram": (self.tiers.sram.port * self.clocks.core, Fraction(0))}
+
+    def energy_per_byte(self, tier: str) -> Fraction:
+        """Joules of a byte out of or into a tier, or over a link; none where no description says."""
+        each = {str(name): joules for name, joules in self.power.per_byte.items()}
+        each |= {"link": self.links.scale_up.link.energy, "host": self.links.host.link.energy}
+        return each.get(tier, Fraction(0))
+
     @property
     def home(self) -> Literal["sram", "hbm"]:
         """Tier that holds a model's weights and its keys and values."""

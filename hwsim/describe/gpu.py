@@ -91,6 +91,11 @@ class Accelerator(accelerator.Accelerator):
         """Bytes of the device by tier."""
         return {**super().capacities(), "l2": int(self.tiers.l2.capacity)}
 
+    def tier_rates(self) -> dict[str, tuple[Fraction, Fraction]]:
+        """Bytes per second and latency in seconds; the L2 gives its rate to every unit."""
+        rate = self.tiers.l2.rate * self.units.tensor.count * self.clocks.core
+        return {**super().tier_rates(), "l2": (rate, self.generation.timing.l2_latency)}
+
 
 class Kernels(software.Kernels):
     """Kernels for the GPUs of one generation."""

@@ -17,7 +17,6 @@ from fractions import Fraction
 from typing import Literal, get_args
 
 from hwsim._core.bounds import TIERS
-from hwsim.describe import gpu
 from hwsim.describe.accelerator import Accelerator, Hbm
 from hwsim.describe.commands import Refresh
 from hwsim.describe.link import Link
@@ -145,17 +144,14 @@ def laws(accelerator: Accelerator, pattern: Pattern | Access = "sequential") -> 
     Tiers are sequential streams in the measurements that descriptions rest on; for the other patterns the memory's rate
     is derived from its commands, and all other rates are `assumed`.
     """
-    clock, tiers, links = accelerator.clocks.core, accelerator.tiers, accelerator.links
+    links = accelerator.links
     scale_up = links.scale_up
     out, up = link_law(scale_up.link, scale_up.count), link_law(links.host.link, 1)
     found = {
-        "sram": (tiers.sram.port * clock, Fraction(0)),
+        **accelerator.tier_rates(),
         "link": (out.rate, out.latency),
         "host": (up.rate, up.latency),
     }
-    if isinstance(accelerator, gpu.Accelerator):
-        rate = accelerator.tiers.l2.rate * accelerator.units.tensor.count * clock
-        found["l2"] = (rate, accelerator.generation.timing.l2_latency)
     made = {tier: _described(accelerator, tier, pattern, *what) for tier, what in found.items()}
     if accelerator.tiers.hbm is not None:
         made["hbm"] = _memory_law(accelerator, accelerator.tiers.hbm, pattern)

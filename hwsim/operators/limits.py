@@ -6,10 +6,10 @@ Estimates are in doubles: they refuse, they never enter a time. Within the limit
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fractions import Fraction
 
 import numpy as np
 
+from hwsim._core.bounds import TIERS
 from hwsim.operators.account import Runs
 from hwsim.operators.machine import Machine
 from hwsim.operators.operator import DTYPES, SIXTEENTH_BYTES
@@ -98,11 +98,6 @@ def uncountable(machine: Machine, dtype: str, runs: Runs) -> np.ndarray:
     active = time * float(power.active_per_unit) * machine.cores
     flops = runs.flops.astype(float) * float(power.per_flop.get(dtype, 0)) * pico
     moved = sum((amount.astype(float) for amount in runs.bytes.values()), np.zeros(len(time)))
-    bytes_ = moved * max((float(each) for each in _per_byte(machine)), default=0.0) * pico
+    bytes_ = moved * max(float(machine.chip.energy_per_byte(tier)) for tier in TIERS) * pico
     static = time * float(power.limit)
     return np.asarray((np.stack([time, active, flops, bytes_, static]) * DIGITS > MOST).any(axis=0))
-
-
-def _per_byte(machine: Machine) -> list[Fraction]:
-    links = machine.chip.links
-    return [*machine.power.per_byte.values(), links.scale_up.link.energy, links.host.link.energy]  # J/B

@@ -65,10 +65,9 @@ def load_of(machine: Machine, dtype: str, runs: Runs) -> Load:
     """Time and energy of programs at the highest clock."""
     pico, power = 10**12, machine.power
     bound = np.diff(machine.ps(np.cumsum(runs.bound, axis=1)), axis=1, prepend=0)
-    ways = {"link": machine.chip.links.scale_up.link.energy, "host": machine.chip.links.host.link.energy}
     moved = np.zeros_like(runs.flops)
     for tier, amount in runs.bytes.items():
-        moved += times(amount, (ways.get(tier) or power.per_byte.get(tier, Fraction(0))) * pico)
+        moved += times(amount, machine.chip.energy_per_byte(tier) * pico)
     return Load(
         bound=bound,
         busy=machine.ps(runs.busy),

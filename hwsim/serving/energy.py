@@ -11,6 +11,7 @@ from fractions import Fraction
 from math import ceil
 from typing import Any
 
+from hwsim._core.bounds import TIERS
 from hwsim.describe.accelerator import Accelerator
 from hwsim.describe.system import System
 from hwsim.serving.layers import Devices
@@ -46,10 +47,8 @@ def energy_pj(
         their active power as long as the system serves.
     """
     power, seconds = accelerator.power, Fraction(makespan_ps, 10**12)
-    each: dict[str, Fraction] = {str(tier): energy for tier, energy in power.per_byte.items()}
-    each |= {"link": accelerator.links.scale_up.link.energy, "host": accelerator.links.host.link.energy}
-    moved = sum((energy * sum(row[f"{tier}_bytes"] for row in operators) for tier, energy in each.items()), Fraction(0))
-    ways = pj_ceil(moved * tp)
+    moved = {tier: sum(row[f"{tier}_bytes"] for row in operators) for tier in TIERS}
+    ways = pj_ceil(sum((accelerator.energy_per_byte(tier) * moved[tier] for tier in TIERS), Fraction(0)) * tp)
     if power.gating == "unit":
         active = ceil(sum(row["active_pj"] for row in operators) * tp)
     else:

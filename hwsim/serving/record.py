@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from fractions import Fraction
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -142,13 +141,12 @@ def tier_columns(run: Run) -> dict[str, Any]:
     capacity = accelerator.capacities()
     names = [tier for tier in TIERS if tier in capacity or tier in ("link", "host")]
     moved = {tier: sum(row[f"{tier}_bytes"] for row in run.operators) for tier in names}
-    each = {str(tier): energy for tier, energy in accelerator.power.per_byte.items()}
-    each |= {"link": accelerator.links.scale_up.link.energy, "host": accelerator.links.host.link.energy}
+    energies = [pj_ceil(accelerator.energy_per_byte(tier) * moved[tier] * tp) for tier in names]
     return {
         "name": names,
         "capacity_bytes": np.array([capacity.get(tier, 0) for tier in names], np.int64),
         "bytes": np.array([moved[tier] for tier in names], np.int64),
-        "energy_pj": np.array([pj_ceil(each.get(tier, Fraction(0)) * moved[tier] * tp) for tier in names], np.int64),
+        "energy_pj": np.array(energies, np.int64),
     }
 
 
