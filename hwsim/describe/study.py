@@ -139,6 +139,8 @@ class Base(Block):
             raise refuse("operator beside traffic", "single operators, or requests to serve", at="operator")
         if not self.operator and not traffic and not self.concurrency:
             raise refuse("no kind of points", "operator, trace, recipe or concurrency", at="operator")
+        if self.operator and self.plan:
+            raise refuse("a plan beside an operator", "one device: `operator` has the sizes of its part", at="plan")
         if len(traffic) > 1:
             raise refuse("trace and recipe", "one of them", at="trace")
         if not self.operator and self.model is None:

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwsim.errors import bad
+from hwsim.files import counted
 from hwsim.sweep.check import StudyLike, checked
 from hwsim.sweep.drive import Driver, Shard, Watch, has_points
 from hwsim.sweep.executors import Factory, Opener, mpi, opener
+from hwsim.sweep.ledger import Ledger
 from hwsim.sweep.merge import Table, merge, write
 from hwsim.sweep.outputs import Output
 from hwsim.sweep.space import Space
@@ -86,7 +88,8 @@ def sweep(
     shard : str, optional
         "I/N": run every N-th task only and write no result; `merge` joins the shards.
     resume, restart : bool
-        What to do with the journals of an earlier run: go on, or start anew. Without either they are refused.
+        What to do with the journals of an earlier run: go on, or start anew. Without either they are refused, unless
+        they have all answers.
     retry_failed : bool
         Try points again that failed.
     watch : callable, optional
@@ -170,12 +173,24 @@ def _run(study: Any, pools: Opener, *, output: Any, shard: str, resume: bool, re
     if restart:
         shutil.rmtree(folder, ignore_errors=True)
     elif has_points(folder) and not (resume or retry_failed or shard):
-        raise bad(str(folder), "journals of an earlier run", "--resume to go on, or --restart to start anew")
+        _check_answered(folder, space)
     Driver(space, folder, pools, part, retry_failed, watch).run()
     if shard:
         return Result(place, {}, space)
     table = merge(space, folder, place)
     return Result(place, table.counts(), space, table)
+
+
+def _check_answered(folder: Path, space: Space) -> None:
+    """Refuse journals of an earlier run that lack points: whether they are to be run on top is the user's to say.
+
+    A study whose points all have their answer needs no word: nothing runs again.
+    """
+    ledger = Ledger.read(folder, space)
+    left = sum(len(ledger.open(space, space.task(number))) for number in range(space.tasks))
+    if left:
+        got = f"journals of an earlier run, without answers of {counted(left, 'point')} of this study"
+        raise bad(str(folder), got, "--resume to run those alone, or --restart to remove the journals and start anew")
 
 
 def merged(study: StudyLike, output: str | Path | None = None) -> Result:

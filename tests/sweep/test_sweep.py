@@ -48,6 +48,17 @@ def test_operators_are_those_of_the_engine(place):
         assert (made.values["time_ns"].reshape(4, 2)[:, column] == alone.time_ps / 1e3).all()
 
 
+def test_a_finished_study_is_read_again_and_a_grown_one_asks_for_a_word(place):
+    first = hwsim.sweep(GEMM, "threads", output=place, workers=1)
+    again = hwsim.sweep(GEMM, "threads", output=place, workers=1)
+    assert again.counts == first.counts and equal(again.table, first.table)
+    assert len(journals(folder_of(place) / "journals")) == 1
+    grown = GEMM | {"axes": GEMM["axes"] | {"operator.m": [1, 64, 65, 4096, 32]}}
+    with pytest.raises(InputError, match=r"without answers of 2 points of this study, expected --resume .* --restart"):
+        hwsim.sweep(grown, "threads", output=place, workers=1)
+    assert hwsim.sweep(grown, "threads", output=place, workers=1, resume=True).counts["done"] == 10
+
+
 def test_served_points_are_those_of_replay(place):
     hwsim.sweep(SERVING, "threads", output=place, workers=1)
     made = table(SERVING, place)
@@ -113,9 +124,9 @@ def test_missing_points_are_nan_with_a_status(place):
         assert file["status"].attrs["flag_meanings"].split()[:2] == ["missing", "done"]
 
 
-def test_earlier_journals_are_not_overwritten(place):
-    hwsim.sweep(GEMM, "threads", output=place, workers=1)
-    with pytest.raises(InputError, match="--resume to go on"):
+def test_journals_of_a_part_are_not_overwritten(place):
+    hwsim.sweep(GEMM, "threads", output=place, workers=1, shard="1/2")
+    with pytest.raises(InputError, match="--resume to run those alone"):
         hwsim.sweep(GEMM, "threads", output=place, workers=1)
 
 
