@@ -21,11 +21,13 @@ SPREADS = {
     "tok_s_chip": "tok/s chip",
     "chips_j_token": "J chips",
     "energy_j_token": "J machine",
+    "wall_j_token": "J wall",
 }
 MEASURED = {
     "tok_s_user": "tokens/s of a user",
     "chips_j_token": "J/token at the chips that serve",
     "energy_j_token": "J/token at all chips of the machine",
+    "wall_j_token": "J/token at the wall",
 }
 AMONG = {
     "GPUs and TPU": ("gpu", "systolic"),
@@ -79,8 +81,8 @@ def correlation(x: np.ndarray, y: np.ndarray) -> str:
 
 
 def spread(rows: list[Row], figure: str) -> tuple[float, Row, Row]:
-    """Largest over smallest, and where they are (smallest first)."""
-    order = sorted(rows, key=lambda row: row[figure])
+    """Largest over smallest, and where they are (smallest first); machines without a figure are left out."""
+    order = sorted((row for row in rows if not np.isnan(row[figure])), key=lambda row: row[figure])
     return order[-1][figure] / order[0][figure], order[0], order[-1]
 
 

@@ -67,10 +67,22 @@ class Row:
         """Class of its chips."""
         return str(described(self.system).accelerator.class_)
 
+    @property
+    def tok_s_chip(self) -> float:
+        """Tokens a second of one chip of the machine, spare ones too."""
+        return self.figures["tok_s"] / described(self.system).count
+
+    @property
+    def wall_j_token(self) -> float:
+        """Joules a token at the wall: all chips and their hosts, at work all the time, over what supplies pass on."""
+        found = described(self.system)
+        if found.host is None:
+            return float("nan")
+        watts = self.figures["power_w"] + found.nodes * float(found.host.idle + found.host.active)
+        return watts / float(found.host.supply) / self.figures["tok_s"]
+
     def __getitem__(self, name: str) -> float:
-        if name == "tok_s_chip":
-            return self.figures["tok_s"] / described(self.system).count
-        return self.chips_j_token if name == "chips_j_token" else self.figures[name]
+        return self.figures[name] if name in self.figures else float(getattr(self, name))
 
 
 @cache
@@ -117,7 +129,7 @@ def _row(columns: dict[str, Any], at: Any, error: str) -> Row:
     if error:
         return Row(**texts, **sizes, users=users, error=error)
     share = serving_share(texts["system"], texts["plan"], users)
-    idle = columns["energy_static_j_token"][at] * (1 - share)
+    idle = (1 - share) * float(columns["energy_static_j_token"][at])
     return Row(
         **texts,
         **sizes,
@@ -133,12 +145,13 @@ def _row(columns: dict[str, Any], at: Any, error: str) -> Row:
 def write(rows: list[Row], path: Path) -> None:
     """All points as CSV; those that could not run with their reason."""
     asked = ("system", "software", "precision", "plan", "model", "isl", "osl", "users")
-    numbers = [*FIGURES, "chips_j_token", *(f"{name}_share" for name in GROUPS)]
+    numbers = [*FIGURES, "chips_j_token", "wall_j_token", *(f"{name}_share" for name in GROUPS)]
     with path.open("w", newline="", encoding="utf-8") as file:
         out = csv.writer(file)
         out.writerow([*asked, *numbers, "bound", "overload", "error"])
         for row in rows:
-            found = [*row.figures.values(), row.chips_j_token, *row.shares.values()] if row.figures else []
+            each = [row.chips_j_token, row.wall_j_token, *row.shares.values()] if row.figures else []
+            found = [*row.figures.values(), *each]
             texts = [f"{number:.6g}" for number in found] or [""] * len(numbers)
             out.writerow([*(getattr(row, name) for name in asked), *texts, row.bound, row.overload, row.error])
 

@@ -22,7 +22,7 @@ def tables(rows: list[Row]) -> Iterator[str]:
             continue
         head = f"{model}, prompts of {isl:,}, {osl} output tokens"
         lines = [f"{'machine':22}{'users':>6}{'ttft ms':>11}{'tpot ms':>9}{'tok/s':>9}{'tok/s user':>11}"
-                 f"{'J/token chips':>14}{'machine':>9}  bound   waits"]  # fmt: skip
+                 f"{'J/token chips':>14}{'machine':>9}{'wall':>9}  bound   waits"]  # fmt: skip
         lines += [_line(row) for row in ran]
         yield "\n".join([head, *lines])
 
@@ -30,8 +30,8 @@ def tables(rows: list[Row]) -> Iterator[str]:
 def _line(row: Row) -> str:
     waits = "" if row.overload == "no" else row.overload
     return (f"{row.label:22}{row.users:6}{row['ttft_ms']:11.4g}{row['tpot_ms']:9.4g}{row['tok_s']:9.4g}"
-            f"{row['tok_s_user']:11.4g}{row['chips_j_token']:14.4g}{row['energy_j_token']:9.4g}  {row.bound:8}{waits}"
-            ).rstrip()  # fmt: skip
+            f"{row['tok_s_user']:11.4g}{row['chips_j_token']:14.4g}{row['energy_j_token']:9.4g}"
+            f"{row['wall_j_token']:9.4g}  {row.bound:8}{waits}").rstrip()  # fmt: skip
 
 
 def failures(rows: list[Row]) -> str:
