@@ -30,9 +30,7 @@ def command(
     points of many servers, classes of chips with published points, or power of servers with their measured power."""
     measured = measured or measured_folder()
     if suite == "classes":
-        from hwsim.validate import classes
-
-        click.echo(classes.table(classes.answers(classes.cases(measured))))
+        click.echo(class_table(measured))
     elif suite == "power":
         from hwsim.validate import power
 
@@ -67,6 +65,15 @@ def operator_table(measured: Path, dtypes: tuple[str, ...], only: tuple[str, ...
         wanted = ("fp16", *dtypes) if name == "nccl" else dtypes
         found += list(operators.lines(operators.compare(measured, name, wanted)))
     return operators.table(found)
+
+
+def class_table(measured: Path) -> str:
+    """Errors of chips of every class and of single requests by software stack; rows that are not compared."""
+    from hwsim.validate import classes, published, streams
+
+    rows = published.read(measured / streams.FILE)
+    found = published.answers([*classes.cases(measured), *streams.cases(rows)])
+    return "\n".join([published.table(found), *streams.left_out(rows)])
 
 
 def point_table(measured: Path, only: tuple[str, ...]) -> str:

@@ -21,7 +21,7 @@ from hwsim.operators.mapper.systolic.machine import Machine
 from hwsim.operators.program import Template, TemplateBuilder
 from hwsim.units import ceil_div
 
-PIECE = 256 << 10  # bytes of one core that are one command
+PIECE = 256 << 10  # bytes from memory that are one command: what lies in the scratchpads waits for none
 SECTION = 16 << 10  # bytes worth a command of their own while fewer than DEPTH are in flight
 DEPTH = 4  # pieces in flight
 
@@ -90,18 +90,20 @@ def count(machine: Machine, dims: Mapping[str, Ints], dtype: str, stream: Stream
     cores = np.minimum(rows, machine.cores) if stream.rows else np.full_like(rows, machine.cores)
     share = ceil_div(rows, cores) * cols if stream.rows else ceil_div(elements, cores)
     source, result = size_bytes(elements * stream.reads, dtype), size_bytes(elements * stream.writes, dtype)
-    absent = absent_1024(source + result, machine.sram * machine.cores // 2)
+    # A loop writes over what it has read: the larger of both has a place, not their sum.
+    absent = absent_1024(np.maximum(source, result), machine.sram * machine.cores // 2)
     if not machine.timing.warm_activations:
         absent = np.full_like(absent, 1024)
     port = size_bytes(share * stream.reads, dtype) * stream.passes
+    read = source if stream.cold else ceil_div(source * absent, 1024)
     amounts = {
-        "hbm.read": source if stream.cold else ceil_div(source * absent, 1024),
+        "hbm.read": read,
         "port.read": port,
         "special": share * stream.special,
         "flops": share * stream.flops,
         "port.write": size_bytes(share * stream.writes, dtype),
         "hbm.write": ceil_div(result * absent, 1024),
-        "pieces": np.maximum(ceil_div(port, PIECE), (port // SECTION).clip(1, DEPTH)),
+        "pieces": np.maximum(ceil_div(ceil_div(read, cores), PIECE), (port // SECTION).clip(1, DEPTH)),
     }
     return amounts, cores
 
