@@ -173,8 +173,7 @@ def answer(
 
 def answers_of(machine: Machine, result: OpResult) -> Iterator[list[str]]:
     """ANSWERS of each row of a result; the energy is the chip's, static power included."""
-    static = float(machine.power.static) / 1e12
-    energy = (result.energy_pj + result.active_pj) / 1e12 + static * result.time_ps
+    energy = result.energy_j(machine)
     for row, (time, error) in enumerate(zip(result.time_ps.tolist(), result.error)):
         if error is not None:
             yield ["", "", "", "", error]

@@ -99,6 +99,11 @@ class OpResult:
     choice: list[str]
     law: ServiceLaw | None = None
 
+    def energy_j(self, machine: Machine) -> np.ndarray:
+        """Joules of the chip meanwhile, its static power included, float64[P]."""
+        static = float(machine.power.static) / 1e12
+        return np.asarray((self.energy_pj + self.active_pj) / 1e12 + static * self.time_ps)
+
     def warning(self, row: int) -> str:
         """Why the law of the memory may be wrong for the bytes of a row, and by how much; empty where it holds."""
         moved = self.bytes.get("hbm")

@@ -141,7 +141,7 @@ class OperatorPoints:
 def _operator_values(machine: Machine, result: OpResult) -> Floats:
     """Columns of `OPERATOR`, float64[P, columns]."""
     time_s = result.time_ps / 1e12
-    energy = (result.energy_pj + result.active_pj) / 1e12 + float(machine.power.static) * time_s
+    energy = result.energy_j(machine)
     none = np.zeros(len(time_s))
     columns = {
         "time_ns": result.time_ps / 1e3,
