@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -222,7 +223,31 @@ RUN = {
 }
 
 
-LONGEST = 60  # seconds a case may take
+LONGEST = 60  # CPU seconds a case may take: a busy machine fails nobody
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Fail the test whose case computes for longer; the core looks at signals, so a hang ends as well."""
+
+    def end(_signal: int, _frame: object) -> None:
+        raise TimeoutError(f"more than {seconds} CPU seconds")
+
+    before = signal.signal(signal.SIGPROF, end)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
+def test_a_case_without_end_fails_alone() -> None:
+    with pytest.raises(TimeoutError, match=r"more than 0\.05 CPU seconds"), at_most(0.05):
+        while True:
+            pass
+    assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
+
 
 # One case of each kind that once ended in a traceback, a hang, a crash or a wrong number.
 KNOWN = [
@@ -249,6 +274,5 @@ def test_a_number_of_no_machine_is_refused(case: Case) -> None:
 def test_any_number_gives_a_result_or_an_input_error(subject: tuple[str, str], fuzz_share: float) -> None:
     every = list(cases(*subject))
     for case in random.Random(7).sample(every, int(20 * fuzz_share)):
-        signal.alarm(LONGEST)  # the core looks at signals: a hang ends the run instead of holding it for ever
-        answer(case)
-        signal.alarm(0)
+        with at_most(LONGEST):
+            answer(case)

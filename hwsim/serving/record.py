@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from hwsim._core.bounds import BOUND_CLASSES, TIERS
 from hwsim._core.serve_types import CHUNK_COLUMNS, REQUEST_COLUMNS, STEP_COLUMNS
 from hwsim.serving.deployment import DEGREES, REGIONS, Deployment
 from hwsim.serving.energy import around_pj, energy_pj
+from hwsim.serving.layers import Devices
 from hwsim.serving.run import Run
 from hwsim.trace import TABLES, Writer
 from hwsim.units import pj_ceil
@@ -128,8 +129,8 @@ def operator_columns(run: Run) -> dict[str, Any]:
         "calls": np.array([row["calls"] for row in rows], np.int64),
         "time_ps": np.array([row["time_ps"] for row in rows], np.int64),
         "energy_pj": np.array([ceil(row["energy_pj"] * tp) for row in rows], np.int64),
-        "flops": np.array([min(row["flops"], 2**63 - 1) for row in rows], np.int64),
-        "bytes": np.array([row[f"{home}_bytes"] or row["link_bytes"] for row in rows], np.int64),
+        "flops": _of_all([row["flops"] for row in rows], tp),
+        "bytes": _of_all([row[f"{home}_bytes"] or row["link_bytes"] for row in rows], tp),
         "samples": np.array([row["samples"] for row in rows], np.int64),
         "bound_ps": np.array([[row[f"bound_{name}_ps"] for name in BOUND_CLASSES] for row in rows], np.int64),
     }
@@ -137,17 +138,23 @@ def operator_columns(run: Run) -> dict[str, Any]:
 
 def tier_columns(run: Run) -> dict[str, Any]:
     """Columns of the group `tiers`: what passed each memory and the links to the other devices."""
-    accelerator, tp = run.deployment.system.accelerator, run.deployment.placement.tp
+    accelerator, placement = run.deployment.system.accelerator, run.deployment.placement
+    tp = placement.tp
     capacity = accelerator.capacities()
     names = [tier for tier in TIERS if tier in capacity or tier in ("link", "host")]
     moved = {tier: sum(row[f"{tier}_bytes"] for row in run.operators) for tier in names}
     energies = [pj_ceil(accelerator.energy_per_byte(tier) * moved[tier] * tp) for tier in names]
     return {
         "name": names,
-        "capacity_bytes": np.array([capacity.get(tier, 0) for tier in names], np.int64),
-        "bytes": np.array([moved[tier] for tier in names], np.int64),
+        "capacity_bytes": _of_all([capacity.get(tier, 0) for tier in names], placement.devices * placement.replicas),
+        "bytes": _of_all([moved[tier] for tier in names], tp),
         "energy_pj": np.array(energies, np.int64),
     }
+
+
+def _of_all(amounts: Sequence[int], devices: Devices) -> np.ndarray:
+    """Amounts of so many devices together, rounded up; what int64 cannot hold is its largest number."""
+    return np.array([min(ceil(amount * devices), 2**63 - 1) for amount in amounts], np.int64)
 
 
 def kv_columns(run: Run) -> dict[str, Any]:

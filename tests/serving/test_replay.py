@@ -102,6 +102,27 @@ def test_stages_share_the_work_of_a_replica_and_keep_its_energy_in_parts(deploym
     assert staged.requests["finish_ps"].max() < whole.requests["finish_ps"].max() * 1.6
 
 
+@pytest.mark.parametrize(("system", "plan"), [("h100-sxm-x2", "tp=2"), ("h100-sxm-x2", "pp=2"), ("h100-sxm-x2", "")])
+def test_operators_and_tiers_of_a_trace_are_those_of_all_devices(deployment, tmp_path, system, plan):
+    """Energy over bytes is the tier's own, and dividing a model over devices neither adds nor loses work."""
+    rows = RequestTable.of(np.zeros(1, np.int64), np.array([200]), np.array([5]), name="one")
+    hwsim.replay(deployment, rows, output=tmp_path / "one.h5")
+    shared = hwsim.compile(system, "llama-3.1-8b", plan)
+    hwsim.replay(shared, rows, output=tmp_path / "two.h5")
+    one, two = (hwsim.open_trace(tmp_path / name) for name in ("one.h5", "two.h5"))
+    of = [trace.to_pandas("operators").groupby("name").sum(numeric_only=True) for trace in (one, two)]
+    for column in ("bytes", "flops"):
+        assert of[1][column]["gate_up"] == pytest.approx(of[0][column]["gate_up"], rel=0.05)
+    accelerator = shared.system.accelerator
+    for tier in two.to_pandas("tiers").itertuples():
+        assert tier.energy_pj == pytest.approx(float(accelerator.energy_per_byte(tier.name)) * tier.bytes * 1e12)
+        assert tier.capacity_bytes == accelerator.capacities().get(tier.name, 0) * 2
+    tiers = two.to_pandas("tiers").energy_pj.sum()
+    assert tiers == pytest.approx(two.attrs["energy_pj"]["bytes"], rel=1e-9)
+    dynamic = of[1].energy_pj.sum()
+    assert dynamic == pytest.approx(tiers + two.attrs["energy_pj"]["flops"], rel=1e-6)
+
+
 def test_one_token_more_is_never_sooner(deployment):
     ends = []
     for output in (10, 11, 20):
