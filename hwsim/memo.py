@@ -6,8 +6,9 @@ cores and mappers, so a result computed by other code is never found, and nothin
 
 A process appends its new rows to a shard of its own and replaces that shard atomically (temporary file, rename):
 readers see the old file or the new one, two processes never write the same file, and no lock exists. A row found in
-two shards is equal in both, because a sample is a function of its key and question. Shards of earlier processes are
-merged when there are many. A shard that fails its checksum is set aside (`.bad`) and its rows are simulated again.
+two shards is equal in both, because a sample is a function of its key and question. A question without an answer makes
+a process look for shards that others wrote meanwhile. Shards of earlier processes are merged when there are many. A
+shard that fails its checksum is set aside (`.bad`) and its rows are simulated again.
 
 A shard is sorted by a 64-bit hash of the question, mapped into memory and searched where it lies: a million rows are
 ready after one pass of the checksum. Rejected: sqlite (locks, 10 times slower in bulk), HDF5 (one global lock),
@@ -43,6 +44,7 @@ MAGIC = b"hwsimemo"
 HEADER = struct.Struct("<8sIIIIQ")  # magic, question, sample, key bytes, crc32 of what follows the header, rows
 SHARD_BYTES = 8 << 20  # a process starts another shard above this size, so that a flush stays cheap
 MERGE_ABOVE = 8  # shards of one table
+LOOKING = 20  # looks at what others write take at most one part in so many of the time
 STALE_SECONDS = 3600  # a temporary file this old belongs to a killed process
 DEFAULT_CAP_BYTES = 2 << 30
 CODE_ROOMS = ("units.py", "_core", "describe", "memory", "operators", "serving")
@@ -105,14 +107,22 @@ class Table:
         self._key = _key_text({"key": key, "code": code_version(*rooms), "question": question, "sample": sample})
         self.name = hashlib.blake2b(self._key, digest_size=16).hexdigest()
         self._home = folder() / FORMAT / self.name
-        self._kept = self._load()
+        self._shards: dict[Path, _Run] = {}  # those of others, and full ones of its own
+        self._token = ""
+        self._looked, self._wait_until = -1, 0.0
+        self._look()
+        if len(self._shards) > MERGE_ABOVE:
+            self._merge()
         self._new: list[_Run] = []
         self._dirty = False
-        self._token = ""
 
     def __len__(self) -> int:
         """Rows at hand, a question that two processes answered counted twice."""
-        return sum(len(run.digest) for run in self._kept + self._new)
+        return sum(len(run.digest) for run in self._runs)
+
+    @property
+    def _runs(self) -> list[_Run]:
+        return [*self._shards.values(), *self._new]
 
     def get(self, questions: Ints) -> tuple[npt.NDArray[np.bool_], Ints]:
         """Look questions up.
@@ -131,14 +141,14 @@ class Table:
         digest = _digest(questions)
         found = np.zeros(len(questions), dtype=np.bool_)
         samples = np.zeros((len(questions), self.sample), dtype=np.int64)
-        for run in self._kept + self._new:
-            if len(run.digest) and not found.all():
+        for runs in (lambda: self._runs, self._look):
+            for run in runs() if not found.all() else ():
                 run.search(digest, questions, found, samples)
         return found, samples
 
     def rows(self) -> tuple[Ints, Ints]:
         """All questions at hand and their samples: int64[N, question], int64[N, sample]; one may appear twice."""
-        runs = self._kept + self._new
+        runs = self._runs
         questions = [run.questions for run in runs] or [np.zeros((0, self.question), np.int64)]
         samples = [run.samples for run in runs] or [np.zeros((0, self.sample), np.int64)]
         return np.concatenate(questions), np.concatenate(samples)
@@ -170,15 +180,41 @@ class Table:
             return
         self._dirty = False
         if written > SHARD_BYTES:
-            self._kept += self._new
+            self._shards[self._home / f"{self._token}.shard"] = self._new[0]
             self._new, self._token = [], ""
 
-    def _load(self) -> list[_Run]:
-        shards = sorted(self._home.glob("*.shard"))
-        runs = {path: run for path in shards if (run := self._read(path)) is not None}
-        if len(runs) > MERGE_ABOVE:
-            return [self._merge(runs)]
-        return list(runs.values())
+    def _look(self) -> list[_Run]:
+        """Take what other processes wrote since the last look; returns it.
+
+        A look costs one `stat` where nothing was written, and takes at most a twentieth of the time else: what it would
+        have found is simulated again, with the same result.
+        """
+        started = time.monotonic()
+        try:
+            written = self._home.stat().st_mtime_ns
+        except OSError:
+            return []
+        if written == self._looked or started < self._wait_until:
+            return []
+        self._looked = written
+        fresh = {path: run for path in sorted(self._home.glob("*.shard")) if (run := self._fresh(path)) is not None}
+        self._shards |= fresh
+        self._wait_until = started + LOOKING * (time.monotonic() - started)
+        return list(fresh.values())
+
+    def _fresh(self, path: Path) -> _Run | None:
+        """A shard that is another process's and has more rows than when it was last read; a shard only grows."""
+        if path.stem == self._token:
+            return None
+        known = self._shards.get(path)
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            return None
+        row = 8 * (1 + self.question + self.sample)
+        if known is not None and size == HEADER.size + len(self._key) + row * len(known.digest):
+            return None
+        return self._read(path)
 
     def _read(self, path: Path) -> _Run | None:
         try:
@@ -191,16 +227,17 @@ class Table:
         _touch(path)
         return run
 
-    def _merge(self, runs: Mapping[Path, _Run]) -> _Run:
+    def _merge(self) -> None:
         """One shard in place of many: the new one is whole on disk before the old ones go, so nothing is ever lost."""
-        whole = _Run.merged(list(runs.values()))
+        whole = _Run.merged(list(self._shards.values()))
+        merged = self._home / f"{os.getpid()}-{uuid.uuid4().hex[:12]}.shard"
         try:
-            _write(self._home / f"{os.getpid()}-{uuid.uuid4().hex[:12]}.shard", self._key, whole)
-            for path in runs:
+            _write(merged, self._key, whole)
+            for path in self._shards:
                 path.unlink(missing_ok=True)
         except OSError as error:
             _warn_once(str(folder()), error)
-        return whole
+        self._shards = {merged: whole}
 
 
 @dataclass(frozen=True)
@@ -228,6 +265,8 @@ class _Run:
 
     def search(self, digest: Ints, questions: Ints, found: npt.NDArray[np.bool_], samples: Ints) -> None:
         """Fill `found` and `samples` where this run knows the question."""
+        if not len(self.digest):
+            return
         place = np.minimum(np.searchsorted(self.digest, digest), len(self.digest) - 1)
         hit = ~found & (self.digest[place] == digest)
         # Two questions of one hash: the second one is simulated again each time, never answered wrongly.

@@ -54,6 +54,17 @@ def shards(cache: Path, suffix: str = ".shard") -> list[Path]:
     return sorted(cache.rglob(f"*{suffix}"))
 
 
+def test_rows_that_others_write_are_found_by_a_table_that_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memo, "LOOKING", 0)
+    open_before = memo.Table(KEY, 2, 3)
+    other = fill(0, 10)
+    assert_known(open_before, 0, 10)
+    other.put(*rows(10, 10))
+    other.flush()
+    assert_known(open_before, 0, 20)
+    assert len(open_before) == 20
+
+
 def test_rows_are_found_before_and_after_they_are_written() -> None:
     table = memo.Table(KEY, 2, 3)
     table.put(*rows(0, 10))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from importlib import import_module
 from math import floor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -185,6 +185,8 @@ class Machine:
     def multiplied(self, dtype: str) -> str:
         """The type that operands stored as `dtype` are multiplied in."""
         return dtype
+
+    whole_steps: ClassVar[bool] = False  # whether `step_surface` has an answer
 
     def step_surface(self, shape: StepShape) -> StepSamples | None:
         """What times the attention of whole steps; None where a step's parts run one after the other."""

@@ -75,9 +75,10 @@ class Surface:
     Attributes
     ----------
     samples : int64[points, len(COLUMNS)]
-        Row-major over the axes; a row that was not simulated yet has time -1.
+        Row-major over the axes; zeros where a row was not simulated yet.
     times : int64[len(axes[0]), ...]
-        The times alone, in the shape of the axes: what a core reads. The array stays the same for the surface's life.
+        The times alone, in the shape of the axes: what a core reads; -1 where not simulated. The array stays the same
+        for the surface's life.
     simulated : int
         Samples that were simulated here, not found in the memo.
     """
@@ -93,7 +94,7 @@ class Surface:
     def __post_init__(self) -> None:
         shape = tuple(len(axis) for axis in self.axes)
         self.times = np.full(shape, MISSING, np.int64)
-        self.samples = np.full((self.times.size, len(COLUMNS)), MISSING, np.int64)
+        self.samples = np.zeros((self.times.size, len(COLUMNS)), np.int64)  # takes no memory where none is kept
         if self.memo is not None:
             self._recall(*self.memo.rows())
 
@@ -105,7 +106,7 @@ class Surface:
     def fill(self, points: Ints) -> None:
         """Make sure that these grid points (flat indices) have samples: from the memo, else simulated in one batch."""
         points = np.unique(points)
-        points = points[self.samples[points, TIME] == MISSING]
+        points = points[self.times.reshape(-1)[points] == MISSING]
         if not len(points):
             return
         questions = self.questions(points)
@@ -201,7 +202,7 @@ class Surface:
     @property
     def known(self) -> int:
         """Grid points that have samples."""
-        return int(np.count_nonzero(self.samples[:, TIME] != MISSING))
+        return int(np.count_nonzero(self.times != MISSING))
 
 
 def sample_rows(result: OpResult) -> Ints:

@@ -84,6 +84,8 @@ class Account:
 
     def _add_uniform(self, decodes: np.ndarray, chunks: np.ndarray) -> None:
         """What the surfaces priced: decodes of steps, and chunks."""
+        if not len(decodes) and not len(chunks):
+            return
         visible = chunks["chunk"] + chunks["cached"]
         self.prefill += self.costs.prefill.spread(np.stack([chunks["chunk"], visible], axis=1))
         questions = np.stack([decodes["n_decode"], decodes["sum_tiles"]], axis=1)
@@ -116,6 +118,7 @@ class Account:
             ("attention_prefill", self.costs.prefill, self.prefill),
             ("attention_decode", self.costs.decode, self.decode),
         ):
+            used = used if self.kinds[name] else used[:0]  # most runs never ask these, however large they are
             totals = weighted(used, surface.samples) * layers
             rows.append(self._row(name, name, self.kinds[name] * layers, used, totals))
         mixed = "attention_mixed"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -71,8 +72,9 @@ class UseTable:
 
     def totals(self, calls: Ints) -> dict[str, np.ndarray]:
         """Columns of `surface.COLUMNS` summed over a run, an operator, where `calls[c]` steps had count c."""
+        used = np.flatnonzero(calls[1:])
         return {
-            name: (calls[1:] @ np.maximum(surface.samples, 0)).astype(object) * self.calls(name)
+            name: (calls[1:][used] @ surface.samples[used]).astype(object) * self.calls(name)
             for name, surface in self.surfaces.items()
         }
 
@@ -94,6 +96,32 @@ def use_surface(machine: Machine, use: Use, most: int) -> Surface:
 # that a query sees by their KV tiles. Exact up to these sizes, growing by 1/RATIO beyond.
 STAIR, EXACT_VISIBLE, EXACT_TILES, RATIO = 16, 8192, 512, 64
 ATTENTION_BLOCK = (8, 4)  # grid points simulated together
+LEAST = 8192, 512, 1 << 17  # reach of shared tables: budgets and batches that servers are commonly given
+
+
+Keep = Callable[[str, Callable[[], "CostTables"]], "CostTables"]
+
+
+class Reach(NamedTuple):
+    """Ends of the tables: new tokens of a step, its sequences, keys of a sequence."""
+
+    tokens: int
+    sequences: int
+    longest: int
+
+    @classmethod
+    def of(cls, placement: Placement, software: Software) -> Reach:
+        """Those of the scheduler; beyond them, to a power of two, where steps are answered whole.
+
+        Samples of whole steps belong to cells that are numbered by the ends, so that deployments of one reach share
+        them, in a process and on disk. Other classes ask for operators, which have no number.
+        """
+        scheduler = software.scheduler
+        most = max(scheduler.token_budget, scheduler.max_num_seqs)
+        own = cls(most, scheduler.max_num_seqs, placement.kv_blocks * scheduler.block_tokens)
+        if not placement.decode.machine.whole_steps:
+            return own
+        return cls(*(1 << max(limit - 1, least - 1).bit_length() for limit, least in zip(own, LEAST)))
 
 
 @dataclass(frozen=True)
@@ -137,27 +165,38 @@ class CostTables:
     software: Software
 
     @classmethod
-    def of(cls, placement: Placement, software: Software) -> CostTables:
-        """Empty tables; samples are simulated when a replay asks for them."""
-        scheduler, attention = software.scheduler, placement.attention
-        most_tokens, most_seqs = max(scheduler.token_budget, scheduler.max_num_seqs), scheduler.max_num_seqs
-        longest = placement.kv_blocks * scheduler.block_tokens
+    def of(cls, placement: Placement, software: Software, keep: Keep = lambda key, make: make()) -> CostTables:
+        """Empty tables; samples are simulated when a replay asks for them.
+
+        Parameters
+        ----------
+        keep : callable
+            (key, make) -> tables of that key, made before or now: deployments share them that differ in schedulers.
+        """
+        reach, phases = Reach.of(placement, software), placement.phases
+        key = repr(([(p.machine.key, p.spans) for p in phases], placement.attention, placement.tokens,
+                    placement.sequences, reach))  # fmt: skip
+        return replace(keep(key, lambda: cls._of(placement, software, reach)), placement=placement, software=software)
+
+    @classmethod
+    def _of(cls, placement: Placement, software: Software, reach: Reach) -> CostTables:
+        attention = placement.attention
         kinds = sum(len(phase.kinds) for phase in placement.phases)
-        token_time, seq_time = (np.empty((kinds, most + 1), np.int64) for most in (most_tokens, most_seqs))
+        token_time, seq_time = (np.empty((kinds, most + 1), np.int64) for most in (reach.tokens, reach.sequences))
         phases, first = [], 0
         for phase in placement.phases:
             rows = slice(first, first + len(phase.kinds))
             tables = (placement.tokens, token_time), (placement.sequences, seq_time)
             phases.append(PhaseTables(*(UseTable(phase, uses, times[rows]) for uses, times in tables)))
             first = rows.stop
-        machine, asked = placement.decode.machine, attention.steps(most_tokens, most_seqs, longest)
+        machine, asked = placement.decode.machine, attention.steps(*reach)
         return cls(
             placement,
             tuple(phases),
             token_time,
             seq_time,
-            prefill_surface(placement.prefill.machine, attention, scheduler.token_budget, longest),
-            decode_surface(machine, attention, most_seqs, longest),
+            prefill_surface(placement.prefill.machine, attention, reach.tokens, reach.longest),
+            decode_surface(machine, attention, reach.sequences, reach.longest),
             machine.step_surface(asked) if len(phases) == 1 else None,
             software,
         )
@@ -180,7 +219,10 @@ class CostTables:
 
     def core(self, rules: serve_types.Rules) -> serve_types.Costs:
         """The tables as the serving core reads them; `fill` writes into the same arrays."""
-        overheads, size = self.software.overheads, self.token_time.shape[1] - 1
+        overheads, scheduler = self.software.overheads, self.software.scheduler
+        most = max(scheduler.token_budget, scheduler.max_num_seqs)
+        pad = np.arange(self.token_time.shape[1])
+        pad[: most + 1] = serve_types.pad_table(most, list(scheduler.capture_sizes))
         layers = [span.layers for phase in self.placement.phases for span in phase.kinds]
         orders = self.placement.orders()
         return serve_types.Costs(
@@ -192,7 +234,7 @@ class CostTables:
             layers=np.array(layers),
             decode_order=orders[0],
             prefill_order=orders[-1],
-            pad=serve_types.pad_table(size, list(self.software.scheduler.capture_sizes)),
+            pad=pad,
             step_gap_ps=np.array([ps_ceil(overheads.step_gap + count * overheads.layer_gap) for count in layers]),
             seq_gap_ps=ps_ceil(overheads.seq_gap),
             mixed_gap_ps=np.array([ps_ceil(count * overheads.mixed_gap) for count in layers]),

@@ -17,7 +17,7 @@ from hwsim.describe.software import Software
 from hwsim.describe.system import System
 from hwsim.errors import bad, check_type
 from hwsim.operators.machine import Machine
-from hwsim.serving.costs import CostTables
+from hwsim.serving.costs import CostTables, Keep
 from hwsim.serving.plan import Placement, Question, place
 
 Kind = TypeVar("Kind", bound=Description)
@@ -120,14 +120,25 @@ def compile(
     )
 
 
-def deploy(system: System, model: Model, software: Software, plan: Plan, precision: str, kv_dtype: str) -> Deployment:
-    """A deployment of loaded descriptions; `compile` is the way in from names. No KV type: the chip's of 16 bits."""
+def deploy(
+    system: System,
+    model: Model,
+    software: Software,
+    plan: Plan,
+    precision: str,
+    kv_dtype: str,
+    keep: Keep = lambda key, make: make(),
+) -> Deployment:
+    """A deployment of loaded descriptions; `compile` is the way in from names. No KV type: the chip's of 16 bits.
+
+    `keep` shares tables between deployments: see `CostTables.of`.
+    """
     machine = Machine.of(system.accelerator, software, "in-model")
     if precision not in machine.tensor:
         raise bad("--precision", f"'{precision}' on {machine.accelerator}", "one of " + ", ".join(machine.tensor))
     kv_dtype = kv_dtype or machine.wide
     placement = place(Question(system, model, plan, software, precision, kv_dtype, machine))
-    costs = CostTables.of(placement, software)
+    costs = CostTables.of(placement, software, keep)
     return Deployment(system, model, plan, software, precision, kv_dtype, placement, costs)
 
 

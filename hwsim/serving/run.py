@@ -22,6 +22,7 @@ from hwsim.workload.table import RequestTable
 STEP_ROWS, CHUNK_ROWS = 1 << 16, 1 << 16
 LOOK_AHEAD = 32  # cells simulated on their own before the rest of the run is looked through for more
 
+Ahead = Callable[[], np.ndarray]  # cells of the table of steps
 Watch = Callable[[int, int], None]  # finished requests, all requests
 Sink = Callable[[np.ndarray, np.ndarray], None]  # STEP_DTYPE rows, CHUNK_DTYPE rows
 
@@ -104,6 +105,7 @@ def run(
     concurrency: int = 0,
     sink: Sink | None = None,
     watch: Watch | None = None,
+    ahead: Ahead | None = None,
 ) -> Run:
     """Replay requests on a deployment.
 
@@ -119,6 +121,8 @@ def run(
         Gets the step and chunk rows as they come.
     watch : callable, optional
         Gets (finished, all) requests now and then.
+    ahead : callable, optional
+        Cells of steps to simulate when the first is missing, in place of those this run meets: other runs follow.
 
     Raises
     ------
@@ -142,7 +146,7 @@ def run(
             missing = core.missing()
             if costs.steps is not None and np.any(missing[:, 0] == types.STEP):
                 if lacking % LOOK_AHEAD == 0:
-                    costs.steps.fill(cells_ahead(table, rules, costs))
+                    costs.steps.fill(ahead() if ahead and not lacking else cells_ahead(table, rules, costs))
                 lacking += 1
             costs.fill(missing)
             simulating += time.process_time() - before

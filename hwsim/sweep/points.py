@@ -26,7 +26,7 @@ from hwsim.operators.machine import Machine
 from hwsim.operators.operator import DTYPES, kind_of
 from hwsim.operators.simulate import OpResult, simulate
 from hwsim.serving.deployment import Deployment, deploy
-from hwsim.serving.run import Run, run
+from hwsim.serving.run import Run, cells_ahead, rules_of, run
 from hwsim.sweep.outputs import CLOSED, OPERATOR, SERVING, Outputs
 from hwsim.sweep.variants import Assigned, Cache, Variants, root_of
 from hwsim.workload import load
@@ -34,6 +34,7 @@ from hwsim.workload.recipe import draw
 from hwsim.workload.table import RequestTable
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 class Answer(NamedTuple):
@@ -55,6 +56,9 @@ class Kind(Protocol):
 
     def content(self, assigned: Assigned) -> tuple[object, ...]:
         """What the answer of a point depends on; refuses what cannot be."""
+
+    def expect(self, points: Sequence[Assigned]) -> None:
+        """Hear which points will be asked next; answers do not depend on it."""
 
     def answer(self, heavy: Assigned, light: Sequence[Assigned]) -> Iterator[Answer]:
         """Answers of points that share their heavy values."""
@@ -97,6 +101,9 @@ class OperatorPoints:
         )
         key = tuple(each.digest for each in (system, software, protocol) if each)
         return self.machines.get(key, lambda: Machine.of(system.accelerator, software, protocol))  # type: ignore[union-attr]
+
+    def expect(self, points: Sequence[Assigned]) -> None:
+        """Nothing to prepare: a batch is simulated whole."""
 
     def _operator(self, assigned: Assigned) -> tuple[str, str, dict[str, Any]]:
         """Kind, dtype and dimensions of a point."""
@@ -163,12 +170,37 @@ class ServingPoints:
     outputs: Outputs = field(default_factory=lambda: SERVING)
     batch: int = 1
     chunk: int = 32
-    deployments: Cache = field(default_factory=lambda: Cache(4))
+    costs: Cache = field(default_factory=lambda: Cache(4))
+    deployments: Cache = field(default_factory=lambda: Cache(32))
     tables: Cache = field(default_factory=lambda: Cache(32))
+    expected: list[Assigned] = field(default_factory=list)
 
     def is_light(self, path: str) -> bool:
-        """What the requests are; the deployment stays."""
-        return root_of(path) in ("workload", "trace", "recipe", "concurrency")
+        """What the requests are, and how they are scheduled; hardware and its cost tables stay."""
+        scheduled = path.startswith("software.scheduler.")
+        return scheduled or root_of(path) in ("workload", "trace", "recipe", "concurrency")
+
+    def expect(self, points: Sequence[Assigned]) -> None:
+        """Points whose steps are looked through for samples when one is missing."""
+        self.expected = list(points)
+
+    def ahead(self, first: Assigned) -> Ints:
+        """Cells of steps that this point and all expected ones of its cost tables meet: simulated in one batch."""
+        points, self.expected = [first, *self.expected], []
+        steps, cells = self.deployment(first).costs.steps, []
+        for point in points:
+            try:
+                made, table = self.deployment(point), self.table(point)
+                rules = rules_of(made, table, *self._how(point))
+            except HwsimError:  # its own answer will say so
+                continue
+            if made.costs.steps is steps:
+                cells.append(cells_ahead(table, rules, made.costs))
+        return np.unique(np.concatenate(cells))
+
+    def _how(self, assigned: Assigned) -> tuple[str, int]:
+        """Router and closed loop of a point."""
+        return self.variants.plain("workload", assigned).router, self.variants.plain("concurrency", assigned) or 0
 
     def content(self, assigned: Assigned) -> tuple[object, ...]:
         """Descriptions and workload."""
@@ -190,7 +222,7 @@ class ServingPoints:
         key = *(each.digest for each in (system, model, software, plan) if each), precision, kv_dtype
         return self.deployments.get(
             key,
-            lambda: deploy(system, model, software, plan or Plan(), precision, kv_dtype),  # type: ignore[arg-type]
+            lambda: deploy(system, model, software, plan or Plan(), precision, kv_dtype, self.costs.get),  # type: ignore[arg-type]
         )
 
     def table(self, assigned: Assigned) -> RequestTable:
@@ -218,8 +250,8 @@ class ServingPoints:
     def _one(self, assigned: Assigned) -> Floats:
         workload: Workload = self.variants.plain("workload", assigned)
         deployment, table = self.deployment(assigned), self.table(assigned)
-        concurrency = self.variants.plain("concurrency", assigned) or 0
-        done = run(deployment, table, router=workload.router, concurrency=concurrency)
+        router, users = self._how(assigned)
+        done = run(deployment, table, router=router, concurrency=users, ahead=lambda: self.ahead(assigned))
         if done.refused == len(table):
             raise bad("KV cache", f"{len(table)} requests, none of which fits", "at least one request that fits")
         return _serving_values(done, measure(done, workload.slo or None), workload.seed)

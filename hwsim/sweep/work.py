@@ -51,7 +51,9 @@ class Worker:
     def answer(self, space: Space, indices: Ints) -> Report:
         """Answer points; each batch is in the journal before the next one starts."""
         done, begun = 0, time.thread_time()
-        for heavy, light, rows in space.batches(indices):
+        batches = list(space.batches(indices))
+        space.kind.expect([heavy + each for heavy, light, _ in batches for each in light])
+        for heavy, light, rows in batches:
             keys = space.keys(rows)
             self.journal.begin(keys)
             answers = list(space.kind.answer(heavy, light))

@@ -100,8 +100,10 @@ def test_use_of_the_points_adds_up_however_the_run_is_cut():
 def test_times_and_samples_are_the_same_numbers():
     made = make()
     made.fill(np.array([0, 5, 77]))
-    assert np.array_equal(made.times.ravel(), made.samples[:, TIME])
-    assert np.count_nonzero(made.times != MISSING) == 3
+    known = made.times.ravel() != MISSING
+    assert made.known == 3
+    assert np.array_equal(made.times.ravel()[known], made.samples[known, TIME])
+    assert not made.samples[~known].any()
 
 
 def test_a_sample_carries_the_bytes_of_every_tier():

@@ -71,6 +71,19 @@ def test_served_points_are_those_of_replay(place):
     assert made.values["seed"].tolist() == [0, 1, 0, 1]
 
 
+def test_points_that_share_tables_are_those_of_deployments_of_their_own(place):
+    axes = {"software.scheduler.token_budget": [300, 16384], "software.scheduler.max_num_seqs": [2, 600]}
+    hwsim.sweep(SERVING | {"axes": axes}, "threads", output=place, workers=1)
+    found = table(SERVING | {"axes": axes}, place).values["makespan_s"].tolist()
+    alone = []
+    for budget in (300, 16384):
+        for users in (2, 600):
+            deployment = hwsim.compile("h100-sxm", "llama-3.1-8b", token_budget=budget, max_num_seqs=users)
+            alone.append(hwsim.measure(hwsim.replay(deployment, "azure-conversation", limit=4)).makespan_s)
+    assert found == alone
+    assert len(set(found)) > 1
+
+
 @pytest.mark.parametrize(("executor", "workers"), [("local", 2), ("threads", 3), (lambda: Backwards(), 2)])
 def test_bits_are_equal_whatever_runs_the_points(executor, workers, place):
     study = GEMM | {"axes": {"operator.m": list(range(1, 60)), **GEMM["axes"]}} if workers > 3 else GEMM

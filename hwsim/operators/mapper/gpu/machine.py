@@ -71,6 +71,8 @@ class Machine(machine.Machine):
             **{name: cycles_ceil(seconds, Fraction(clock)) for name, seconds in times.items()},
         }
 
+    whole_steps = True
+
     def step_surface(self, shape: StepShape) -> StepSamples:
         """Chunks and decodes of a step share the SMs, in one kernel or in two."""
         from hwsim.operators.mapper.gpu.step_surface import StepSurface

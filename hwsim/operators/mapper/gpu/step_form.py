@@ -6,6 +6,7 @@ samples of `step_surface.StepSurface` over a few percent; what it leaves out is 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -202,13 +203,19 @@ def _decode_work(device: Device, kv_heads: int) -> dict[str, float]:
 def _parts(device: Device, items: int, rounds: int) -> Ints:
     """`StepForm.parts` for up to so many rounds of query tiles."""
     splits = device.library.decode.splits
-    grid, blocks = (axis.ravel() for axis in np.meshgrid(np.arange(rounds + 1), CAPS, indexing="ij"))
-    if splits.rule not in IN_EVERY_KERNEL:
-        return np.ones_like(blocks)
-    if splits.rule == "best":
-        return np.maximum(blocks, 1)
-    parts = wave_efficient(np.maximum(grid, 1) * items, device.cores, blocks, splits.most, every=True)
-    return np.where(blocks <= 4, 1, parts)
+    if splits.rule not in IN_EVERY_KERNEL or splits.rule == "best":
+        blocks = np.tile(CAPS, rounds + 1)
+        return np.maximum(blocks, 1) if splits.rule == "best" else np.ones_like(blocks)
+    return _wave_parts(device.cores, items, rounds, splits.most)
+
+
+@functools.lru_cache(maxsize=16)
+def _wave_parts(cores: int, items: int, rounds: int, most: int) -> Ints:
+    """By the rule of whole waves; equal for all clocks and rates of a chip."""
+    few = min(rounds, 8 * cores // (10 * items))  # more fill the cores without parts
+    grid, blocks = (axis.ravel() for axis in np.meshgrid(np.arange(few + 1), CAPS, indexing="ij"))
+    parts = wave_efficient(np.maximum(grid, 1) * items, cores, blocks, most, every=True)
+    return np.append(np.where(blocks <= 4, 1, parts), np.ones((rounds - few) * len(CAPS), np.int64))
 
 
 def deepest(sums: StepSums[Ints]) -> Ints:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from hwsim._core.serve_types import TILE_TOKENS, Ints, StepSums
-from hwsim.errors import bad
+from hwsim.errors import HwsimError, bad
 from hwsim.memo import Table
 from hwsim.operators.mapper.gpu.machine import Machine
 from hwsim.operators.mapper.gpu.step_form import StepForm
@@ -26,8 +26,9 @@ from hwsim.operators.step import Step, StepShape
 from hwsim.operators.surface import COLUMNS, sample_rows
 from hwsim.units import ceil_div
 
-CAPACITY_BITS = 18  # of the hash table: a replay of 20,000 requests meets some thousand cells
+CAPACITY_BITS = 20  # of the hash table: a replay of 20,000 requests meets some thousand cells, a study ten times that
 CAPACITY = 1 << CAPACITY_BITS
+FULL = CAPACITY * 7 // 8  # beyond it a search would take long
 SAMPLE = len(COLUMNS) + 1  # columns of a sample, and its offset
 NONE = np.iinfo(np.int64).min  # offset of a cell without a sample
 BATCH = 512  # cells simulated at once: more would cost memory and save no time
@@ -71,7 +72,7 @@ class StepSurface:
         self.keys, self.offsets = np.zeros(CAPACITY, np.int64), np.zeros(CAPACITY, np.int64)
         if self.memo is not None:
             known, rows = self.memo.rows()
-            self._keep(known[:, 0], rows)
+            self._keep(known[: CAPACITY // 2, 0], rows[: CAPACITY // 2])
 
     @staticmethod
     def kept(machine: Machine, shape: StepShape) -> StepSurface:
@@ -102,6 +103,8 @@ class StepSurface:
         for cell, row in zip(cells.tolist(), rows, strict=True):
             if cell in self.rows:
                 continue
+            if len(self.rows) >= FULL:
+                raise HwsimError(f"steps of more than {FULL} kinds: cut the requests or the study into several")
             place = slot_of(cell)
             while self.keys[place]:
                 place = (place + 1) % CAPACITY
