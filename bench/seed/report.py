@@ -29,7 +29,7 @@ def tables(rows: list[Row]) -> Iterator[str]:
 
 def _line(row: Row) -> str:
     waits = "" if row.overload == "no" else row.overload
-    return (f"{row.label:22}{row.users:6}{row['ttft_ms']:11.4g}{row['tpot_ms']:9.4g}{row['tok_s']:9.4g}"
+    return (f"{row.label:22}{row.users:6}{row['ttft_ms']:11.4g} {row['tpot_ms']:8.4g} {row['tok_s']:8.5g}"
             f"{row['tok_s_user']:11.4g}{row['chips_j_token']:14.4g}{row['energy_j_token']:9.4g}"
             f"{row['wall_j_token']:9.4g}  {row.bound:8}{waits}").rstrip()  # fmt: skip
 
