@@ -23,12 +23,16 @@ needs:
 	@command -v $${CC:-gcc} >/dev/null || command -v cc >/dev/null $(call STOP,there is no C compiler: on Debian and Ubuntu apt-get install gcc libc6-dev)
 
 $(VENV)/.ready: pyproject.toml | needs
+	@echo "make: an environment in $(VENV)"
 	$(PYTHON) -m venv $(VENV)
+	@echo "make: tools to build with, downloaded"
 	$(BIN)/pip install -qq --disable-pip-version-check "setuptools>=77" "cython>=3.1" "numpy>=2.0"
+	@echo "make: hwsim and what it needs, downloaded; the cores compiled (a few minutes)"
 	$(BIN)/pip install -qq --disable-pip-version-check --no-build-isolation -e ".[dev]"
 	touch $@
 
 dev: $(VENV)/.ready  ## environment and build; builds again only what changed
+	@echo "make: cores compiled where they changed"
 	$(BIN)/python setup.py -q build_ext --inplace
 
 test: dev  ## all tests, random ones a seeded tenth
@@ -47,6 +51,7 @@ bench: dev  ## goals and rates
 
 demo: dev  ## Llama-3.1-70B on eight H100s under an hour of production-like traffic: the screen and its file
 	mkdir -p build
+	@echo "make: an hour of requests replayed"
 	$(BIN)/hwsim replay h100-sxm-x8 llama-3.1-70b azure-conversation --plan tp=8 --slo ttft=2s,tpot=50ms \
 		--plot build/demo.png -o build/demo.h5
 
