@@ -110,14 +110,6 @@ def test_what_a_chip_cannot_do_attention_does_not_get(software: str, change: str
     assert poorer > 1.05 * given
 
 
-def test_memory_gives_no_more_than_its_stacks_have() -> None:
-    slow, fast = (
-        decode(Machine.of("h100-sxm", "vllm", sets={"accelerator": [f"tiers.hbm.rate={rate} GB/s"]}), 64, 4096)
-        for rate in (3328, 9000)
-    )
-    assert slow.time_ps == fast.time_ps
-
-
 @pytest.mark.parametrize("chip", CHIPS)
 @pytest.mark.parametrize("software", STACKS)
 def test_more_of_a_resource_is_at_most_one_percent_slower(chip: str, software: str, fuzz_share: float) -> None:

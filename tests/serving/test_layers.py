@@ -14,7 +14,7 @@ ROWS = 20000  # too many for the L2: every element goes through memory
 def test_norms_and_activations_of_a_layer_move_what_a_server_moves(name: str, tp: int, halves: int) -> None:
     """The residual is read and written beside the normed row; a gated activation reads both halves."""
     model = load(name, "model")
-    uses = {use.name: use for use in token_uses(model, tp, "bf16")}
+    uses = {use.name: use for use in token_uses(model, tp, "bf16", "bf16")}
     machine = Machine.of("h100-sxm", "ideal")
 
     def moved(use: str) -> int:
@@ -29,7 +29,7 @@ def test_norms_and_activations_of_a_layer_move_what_a_server_moves(name: str, tp
 def test_products_of_a_step_hold_the_weights_of_the_model(name: str) -> None:
     model = load(name, "model")
     products = sum(
-        use.dims["n"] * use.dims["k"] * use.count for use in token_uses(model, 1, "bf16") if use.kind == "gemm"
+        use.dims["n"] * use.dims["k"] * use.count for use in token_uses(model, 1, "bf16", "bf16") if use.kind == "gemm"
     )
     others = (model.vocab * (1 if model.tied else 2) + model.learned_positions) * model.hidden
     norms = (model.layers * model.norms + 1) * model.hidden

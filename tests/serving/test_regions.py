@@ -80,7 +80,7 @@ def test_what_cannot_be_is_refused_with_what_would_do(system: str, model: str, p
 
 
 def test_smaller_weights_are_named_where_they_would_fit() -> None:
-    with pytest.raises(InputError, match=r"pp=4 on wse-3-x4 or int8"):
+    with pytest.raises(InputError, match=r"pp=4 on wse-3-x4 or --precision int8"):
         placed("wse-3-x2", "llama-3.1-70b")
 
 

@@ -64,11 +64,12 @@ def test_a_folder_without_the_table_is_named(tmp_path):
 
 
 @pytest.mark.fuzz
-def test_errors_of_a_server_whose_profile_was_fitted_are_small(shared):
+def test_errors_of_a_server_whose_profile_was_fitted_are_small(shared, fuzz_share):
     """vLLM 0.12 with Qwen3-32B on H100: TPOT 5 % (90th percentile 20 %), TTFT 15 % (60 %)."""
     rows = [row for row in points.read(shared / "measured") if row.group == "vllm-0.12 qwen3-32b bf16 h100-sxm"]
-    found = points.answers([row for row in rows if row.case.isl <= 1024][::4])
+    found = points.answers([row for row in rows if row.case.isl <= 1024][:: 1 if fuzz_share == 1 else 4])
     tpot = np.abs([answer.error("tpot_ms") for answer in found])
     ttft = np.abs([answer.error("ttft_ms") for answer in found if answer.state == "scored"])
-    assert np.median(tpot) < 0.05 and np.percentile(tpot, 90) < 0.2
-    assert np.median(ttft) < 0.15 and np.percentile(ttft, 90) < 0.6
+    assert np.median(tpot) < 0.05 and np.median(ttft) < 0.15
+    if fuzz_share == 1:
+        assert np.percentile(tpot, 90) < 0.2 and np.percentile(ttft, 90) < 0.6
