@@ -93,7 +93,8 @@ def similar(name: str, kind: str | None) -> str:
     count = _COUNT.search(name)
     if count and "system" in kinds:
         known += [chip + count.group() for chip in names("accelerator")]
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    begun = [each for each in known if len(name) > 2 and each.startswith(_COUNT.sub("", name) + "-")]
+    near = difflib.get_close_matches(name, begun or known, n=1, cutoff=0.3 if begun else 0.6)
     if not known:
         return f"write one, e.g. {EXAMPLES[kind]}" if kind in EXAMPLES else "name a file"
     return f"did you mean '{near[0]}'?" if near else f"`hwsim list{' ' + kind if kind else ''}` prints the names"
