@@ -65,8 +65,7 @@ class Description(Block):
     @cached_property
     def digest(self) -> str:
         """sha256 over all values in base units; names, prose and sources do not count."""
-        text = json.dumps([type(self).__name__, _plain(self)], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return digest_of([type(self).__name__, self])
 
     def resolved(self) -> dict[str, Any]:
         """All values as written with their sources, as JSON can hold them; `hwsim.describe.restore` reads them back."""
@@ -77,6 +76,11 @@ class Description(Block):
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Description) and self.digest == other.digest
+
+
+def digest_of(value: Any) -> str:
+    """sha256 over the values of a description, of a part of one, or of lists and mappings of such."""
+    return hashlib.sha256(json.dumps(_plain(value), sort_keys=True).encode()).hexdigest()
 
 
 def _plain(value: Any) -> Any:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from hwsim.describe import load
+from hwsim.describe.block import digest_of
 from hwsim.errors import bad
 from hwsim.memory.law import ServiceLaw, laws
 from hwsim.units import cycles_ceil
@@ -106,7 +107,7 @@ class Machine:
     profile, timed : descriptions
         The software and the protocol whole, to resolve the machine again with another memory.
     key : str
-        Hash of all three descriptions.
+        Hash of the accelerator, of what the software runs on its generation, and of the protocol.
     """
 
     accelerator: str
@@ -245,6 +246,8 @@ def resolve(chip: Any, stack: Any, how: Any) -> Machine:
         raise bad(f"accelerator {chip.id}", f"a core clock of {float(chip.clocks.core):g} Hz", "1 MHz to 1 THz")
     efficiency = generation.tensor.efficiency
     made = _machine_of(chip.class_)
+    # A server's scheduler and overheads change no operator: samples are shared between them.
+    kernels = digest_of([stack.id, stack.kernels[generation.id], stack.collectives])
     return made(
         accelerator=chip.id,
         software=stack.id,
@@ -266,7 +269,7 @@ def resolve(chip: Any, stack: Any, how: Any) -> Machine:
         **_memory(tiers.hbm, service.get("hbm"), clock),
         launch=cycles_ceil(generation.timing.launch, Fraction(clock)),
         timing=_timing(how, stack, chip, made),
-        key="/".join((chip.digest, stack.digest, how.digest)),
+        key="/".join((chip.digest, kernels, how.digest)),
         physics=generation,
         kernels=stack.kernels[generation.id],
         power=chip.power,

@@ -201,3 +201,12 @@ def test_a_shard_reads_its_own_journals_alone(place):
     ran.clear()
     hwsim.sweep(GEMM, "threads", output=place, workers=1, shard="2/2", watch=ran.append)
     assert not ran and len(journals(folder)) == 2
+
+
+def test_a_scheduler_changes_no_operator():
+    keys = {
+        Machine.of("h100-sxm", "vllm", "in-model", {"software": [f"scheduler.{change}"]}).key
+        for change in ("token_budget=512", "token_budget=8192", "max_num_seqs=7")
+    }
+    assert len(keys) == 1
+    assert Machine.of("h100-sxm", "ideal", "in-model").key not in keys
