@@ -36,8 +36,10 @@ LOADS = {
     "study": "loads",
     "base": SERVED,
     "axes": {
-        "workload.rate_scale": {"from": 1.0, "to": 50.5, "count": 100},
-        "workload.seed": {"from": 0, "to": 99, "step": 1},
+        "software.scheduler.max_num_seqs": [8, 16, 32, 48, 64, 96, 128, 192, 256, 512],
+        "software.scheduler.token_budget": [512, 1024, 1536, 2048, 3072, 4096, 5120, 6144, 7168, 8192],
+        "software.scheduler.block_tokens": [16, 32],
+        "workload.rate_scale": {"from": 1.0, "to": 50.0, "count": 50},
     },
 }
 VARIANTS = {
@@ -65,7 +67,9 @@ def test_ten_thousand_operators(benchmark, tmp_path):
     two_cores(benchmark, OPERATORS, tmp_path, 20)
 
 
-def test_ten_thousand_served_points(benchmark, tmp_path):
+def test_ten_thousand_served_points(benchmark, tmp_path, monkeypatch):
+    """Cold: every sample is simulated here."""
+    monkeypatch.setenv("HWSIM_CACHE", str(tmp_path / "cache"))
     two_cores(benchmark, LOADS, tmp_path, 120)
 
 

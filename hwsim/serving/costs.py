@@ -20,7 +20,7 @@ from hwsim.serving.layers import AttentionShape, Use
 from hwsim.serving.plan import Phase, Placement
 from hwsim.units import ceil_div, ps_ceil
 
-BLOCK = 64  # counts simulated together
+BLOCK = 16  # counts simulated together: more cost less each, but a short run asks few of them
 
 
 class UseTable:
