@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Any, Literal, get_args
@@ -25,20 +26,20 @@ def refuse(got: object, expected: str, cure: str = "", at: str = "") -> Pydantic
     return PydanticCustomError("hwsim", "{expected}", context)
 
 
-class Number:
+class Number(ABC):
     """What pydantic asks of an annotation for a number in a description."""
 
+    @abstractmethod
     def validate(self, value: object) -> Fraction | int:
         """The number in base units; a PydanticCustomError of `refuse` for anything else."""
-        raise NotImplementedError
 
+    @abstractmethod
     def text(self, value: Fraction | int) -> str | int:
         """The number as a file would write it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def written(self) -> dict[str, Any]:
         """JSON schema of the number as files write it."""
-        raise NotImplementedError
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         text = core_schema.plain_serializer_function_ser_schema(self.text)

@@ -7,6 +7,7 @@ rounding); times become whole cycles, rounded up.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -79,7 +80,7 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Machine:
+class Machine(ABC):
     """What one device offers to a mapper; the class's own machine (`MACHINES`) adds what only its mappers know.
 
     Attributes
@@ -169,9 +170,9 @@ class Machine:
         return {}
 
     @property
+    @abstractmethod
     def prefill_keys(self) -> int:
         """Keys of a tile of prefill attention: its time is a staircase of them."""
-        raise NotImplementedError
 
     @property
     def wide(self) -> str:
