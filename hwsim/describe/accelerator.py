@@ -6,7 +6,6 @@ from fractions import Fraction
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from hwsim.describe.block import Block, Description, Reference
 from hwsim.describe.classes import OfClass
@@ -29,6 +28,7 @@ from hwsim.describe.quantity import (
     SomeBytes,
     Watts,
     Width,
+    refuse,
 )
 
 Exponent = Annotated[Fraction, Bare(8)]
@@ -133,16 +133,8 @@ class Power(Block):
     @model_validator(mode="after")
     def _leaves_power_for_work(self) -> Power:
         if self.limit <= self.static:
-            raise PydanticCustomError(
-                "hwsim",
-                "{expected}",
-                {
-                    "got": f"{float(self.limit):g} W",
-                    "expected": f"more than the static power of {float(self.static):g} W",
-                    "cure": "raise power.limit: nothing is left for work",
-                    "at": "limit",
-                },
-            )
+            static = f"more than the static power of {float(self.static):g} W"
+            raise refuse(f"{float(self.limit):g} W", static, "raise power.limit: nothing is left for work", at="limit")
         return self
 
 

@@ -25,6 +25,7 @@ CLASSES: Mapping[str, str] = {
     "wafer": "hwsim.describe.wafer",
     "manycore": "hwsim.describe.manycore",
 }
+DEFAULT_CLASS = "gpu"  # of a generation, and of kernels, that do not say theirs
 
 
 class OfClass(Block):

@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from hwsim.describe.block import Block, Description
-from hwsim.describe.classes import OfClass
+from hwsim.describe.classes import DEFAULT_CLASS, OfClass
 from hwsim.describe.quantity import Dtype, Ratio, Seconds
 
 
@@ -30,6 +30,6 @@ class Generation(OfClass, Description):
 
     kind: ClassVar[str] = "generation"
 
-    class_: str = Field("gpu", alias="class", description="class of the accelerators")
+    class_: str = Field(DEFAULT_CLASS, alias="class", description="class of the accelerators")
     tensor: TensorUnit
     timing: Timing

@@ -8,10 +8,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from hwsim.describe import accelerator, generation, software
-from hwsim.describe.attention import Attention
 from hwsim.describe.block import Block, Reference
+from hwsim.describe.gpu_kernels import Attention, Elementwise, Gemm
 from hwsim.describe.quantity import BytesPerCycle, Count, Natural, Ratio, Seconds, SomeBytes, Whole
-from hwsim.describe.software import Elementwise, Gemm
 
 
 class TensorUnit(generation.TensorUnit):

@@ -6,10 +6,9 @@ from fractions import Fraction
 from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from hwsim.describe.block import Block, Description
-from hwsim.describe.quantity import Bytes, BytesPerSecond, Count, JoulesPerByte, Ratio, Seconds
+from hwsim.describe.quantity import Bytes, BytesPerSecond, Count, JoulesPerByte, Ratio, Seconds, refuse
 
 Message = Literal["read", "write", "data", "completion"]
 MESSAGES: tuple[Message, ...] = ("read", "write", "data", "completion")
@@ -44,14 +43,10 @@ class Flits(Block):
         for name in (*wanted, "credits"):
             lacking = [kind for kind in MESSAGES if kind not in getattr(self, name)]
             if lacking:
-                raise _refuse(name, "nothing for " + ", ".join(lacking), "each of " + ", ".join(MESSAGES))
+                raise refuse("nothing for " + ", ".join(lacking), "each of " + ", ".join(MESSAGES), at=name)
         if self.per_first_slot and self.slots == 1:
-            raise _refuse("slots", "1", "2 at least", "the first slot takes headers only: data need another")
+            raise refuse(1, "2 at least", "the first slot takes headers only: data need another", at="slots")
         return self
-
-
-def _refuse(at: str, got: str, expected: str, cure: str = "") -> PydanticCustomError:
-    return PydanticCustomError("hwsim", "{expected}", {"got": got, "expected": expected, "cure": cure, "at": at})
 
 
 class Link(Description):

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from hwsim.describe import accelerator, generation, software
 from hwsim.describe.block import Block, Reference
-from hwsim.describe.quantity import Bytes, BytesPerCycle, BytesPerSecond, Count, Cycles, Ratio, Seconds
+from hwsim.describe.quantity import Bytes, BytesPerCycle, BytesPerSecond, Count, Cycles, Ratio, Seconds, refuse
 
 Home = Literal["sram", "hbm"]
 
@@ -57,7 +56,7 @@ class Superstep(Block):
 class Generation(generation.Generation):
     """Shared numbers of the chips of one generation."""
 
-    class_: Literal["manycore"] = Field(alias="class", description="class of the accelerators")
+    class_: Literal["manycore"] = Field("manycore", alias="class", description="class of the accelerators")
     superstep: Superstep
 
 
@@ -75,16 +74,7 @@ class Accelerator(accelerator.Accelerator):
     @model_validator(mode="after")
     def _has_it(self) -> Accelerator:
         if self.weights == "hbm" and self.tiers.hbm is None:
-            raise PydanticCustomError(
-                "hwsim",
-                "{expected}",
-                {
-                    "got": "hbm",
-                    "expected": "sram",
-                    "cure": "describe tiers.hbm, or keep models in sram",
-                    "at": "weights",
-                },
-            )
+            raise refuse("hbm", "sram", "describe tiers.hbm, or keep models in sram", at="weights")
         return self
 
     @property
@@ -103,7 +93,7 @@ class Accelerator(accelerator.Accelerator):
 class Kernels(software.Kernels):
     """Kernels for the manycore accelerators of one generation."""
 
-    class_: Literal["manycore"] = Field(alias="class", description="class of the accelerators")
+    class_: Literal["manycore"] = Field("manycore", alias="class", description="class of the accelerators")
     launch: Seconds = Field(description="start of an operator")
     superstep: Cycles = Field(description="code of a superstep beside its barrier, exchange and arithmetic")
     reads: Ratio = Field(description="share of a tile's read rate that loops over resident weights and keys reach")

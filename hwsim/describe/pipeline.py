@@ -48,7 +48,7 @@ class Timing(generation.Timing):
 class Generation(generation.Generation):
     """Shared numbers of the chips of one generation."""
 
-    class_: Literal["pipeline"] = Field(alias="class", description="class of the accelerators")
+    class_: Literal["pipeline"] = Field("pipeline", alias="class", description="class of the accelerators")
     timing: Timing
 
 
@@ -64,7 +64,7 @@ class Accelerator(accelerator.Accelerator):
 class Kernels(software.Kernels):
     """What a compiler's schedule does on the chips of one generation."""
 
-    class_: Literal["pipeline"] = Field(alias="class", description="class of the accelerators")
+    class_: Literal["pipeline"] = Field("pipeline", alias="class", description="class of the accelerators")
     efficiency: Ratio = Field(description="share of the cycles in which a schedule keeps streams and units busy")
     convert: dict[Dtype, Dtype] = Field(
         {}, description="types that weights are stored in -> type the vector units convert them to on their way"

@@ -7,8 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from hwsim.describe.block import Description
-from hwsim.describe.quantity import Parts
-from hwsim.describe.software import Tile
+from hwsim.describe.quantity import Parts, Tile
 
 
 class Plan(Description):

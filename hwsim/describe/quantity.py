@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
@@ -181,6 +182,29 @@ class Bare(Number):
         return {"type": "number", "minimum": 0, "maximum": self.most}
 
 
+@dataclass(frozen=True)
+class TileText:
+    """A tile written "128x256": rows x columns of the output."""
+
+    def validate(self, value: object) -> tuple[int, int]:
+        """Rows and columns."""
+        match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", value) if isinstance(value, str) else None
+        if match is None or "0" in match.groups():
+            raise refuse(repr(value), "a tile such as 128x256")
+        return int(match[1]), int(match[2])
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            self.validate,
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda tile: f"{tile[0]}x{tile[1]}"),
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"type": "string", "pattern": "^[0-9]+x[0-9]+$", "examples": ["128x256"]}
+
+
 Bytes = Annotated[Fraction, Quantity("B")]
 SomeBytes = Annotated[Fraction, Quantity("B", low="1 B")]
 Seconds = Annotated[Fraction, Quantity("s")]
@@ -201,5 +225,6 @@ Count = Annotated[int, Whole(1)]
 Parts = Annotated[int, Whole(1, 2**20)]
 Width = Annotated[int, Whole(1, 2**16)]
 Natural = Annotated[int, Whole(0)]
+Tile = Annotated[tuple[int, int], TileText()]
 
 Dtype = Literal["fp32", "tf32", "bf16", "fp16", "fp8", "nvfp4", "int8", "int4"]

@@ -11,6 +11,7 @@ from pathlib import Path as File
 from typing import Any
 
 from hwsim.describe import library
+from hwsim.describe.classes import DEFAULT_CLASS
 from hwsim.describe.kept_trees import read_kept
 from hwsim.describe.kinds import references
 from hwsim.describe.library import a
@@ -273,6 +274,9 @@ def expand_one(tree: Tree, path: Path, kind: str) -> None:
     if found is None:
         cure = library.similar(name, kind) if isinstance(name, str) else ""
         raise _at(mark, repr(name), f"the name of {a(kind)}", cure, path=dotted(path))
+    wanted, stated = tree.at(path[:-1]).get("class"), found.value.get("class", DEFAULT_CLASS)
+    if wanted is not None and kind == "generation" and stated != wanted:
+        raise _at(mark, repr(name), f"a generation of class {wanted}", f"it is of class {stated}", path=dotted(path))
     if isinstance(value, dict):
         own = Tree({key: item for key, item in value.items() if key != "extends"}, below(tree, path))
         merge(found, own)

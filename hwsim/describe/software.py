@@ -2,79 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
-from pydantic_core import core_schema
+from pydantic import Field, model_validator
 
 from hwsim.describe.block import Block, Description, Reference
-from hwsim.describe.classes import OfClass
+from hwsim.describe.classes import DEFAULT_CLASS, OfClass
 from hwsim.describe.collectives import Collectives
-from hwsim.describe.quantity import Count, Dtype, Factor, Ratio, Seconds, Whole, Width, refuse
-
-
-@dataclass(frozen=True)
-class TileText:
-    """A tile written "128x256": rows x columns of the output."""
-
-    def validate(self, value: object) -> tuple[int, int]:
-        """Rows and columns."""
-        match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", value) if isinstance(value, str) else None
-        if match is None or "0" in match.groups():
-            raise refuse(repr(value), "a tile such as 128x256")
-        return int(match[1]), int(match[2])
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            self.validate,
-            serialization=core_schema.plain_serializer_function_ser_schema(lambda tile: f"{tile[0]}x{tile[1]}"),
-        )
-
-    def __get_pydantic_json_schema__(
-        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return {"type": "string", "pattern": "^[0-9]+x[0-9]+$", "examples": ["128x256"]}
-
-
-Tile = Annotated[tuple[int, int], TileText()]
-
-
-class Quantize(Block):
-    """Kernels that bring activations to a small type before a matrix multiplication."""
-
-    kernels: Factor = Field(description="launches, as a multiple of one plain launch")
-    launch: Seconds = Field(description="time of each beyond the launch of a plain kernel")
-    rows: Seconds = Field(description="serial part at 256 rows or more (falls in proportion below)")
-    columns: Seconds = Field(description="serial part at 8192 columns (in proportion)")
-    bandwidth: Ratio = Field(description="share of what the memory sustains that the passes over the activations reach")
-
-
-class Gemm(Block):
-    """Matrix multiplications of a library."""
-
-    tiles: list[Tile] = Field(description="output tiles of one unit")
-    pair_tiles: list[Tile] = Field([], description="output tiles of two units together")
-    splits: list[Width] = Field([1], description="ways to split k")
-    split_k: Count = Field(256, description="least k of a split")
-    stages: Width = Field(description="stages of the staged copy")
-    untuned: dict[Dtype, Tile] = Field({}, description="types with one tile for every shape: no split, one a unit")
-    quantize: dict[Literal["fp8", "nvfp4", "int8"], Quantize] = Field({}, description="kernels before it, by type")
-
-
-class Elementwise(Block):
-    """Norms, activations, rotary embedding, residual additions, sampling."""
-
-    launch: Seconds = Field(description="start and drain of one kernel")
-    efficiency: Ratio = Field(description="share of what the memory sustains that a long kernel reaches")
-    sampler: Seconds | None = Field(None, description="start of all kernels of the sampler; none = as one kernel")
+from hwsim.describe.generation import Generation
+from hwsim.describe.quantity import Count, Ratio, Seconds, Whole, Width, refuse
 
 
 class Kernels(OfClass):
     """Kernels for the chips of one generation; which there are depends on the class (`hwsim.describe.classes`)."""
 
-    class_: str = Field("gpu", alias="class", description="class of the accelerators")
+    class_: str = Field(DEFAULT_CLASS, alias="class", description="class of the accelerators")
 
 
 class Scheduler(Block):
@@ -109,10 +51,16 @@ class Software(Description):
     version: str = Field("", description="the version it follows")
     serves: bool = Field(True, description="it is a server; false: kernels and collectives alone, for `hwsim op`")
     generations: list[str] | None = Field(None, description="those it has kernels for; unset: all that `kernels` names")
-    kernels: dict[str, Kernels] = Field(description="by chip generation")
+    kernels: dict[str, Kernels] = Field(
+        description="by chip generation; by class (`gpu`, `systolic`, ...) for chips of other generations"
+    )
     collectives: Annotated[Collectives, Reference("collectives")]
     scheduler: Scheduler
     overheads: Overheads
+
+    def kernels_for(self, generation: Generation) -> Kernels | None:
+        """Kernels for the chips of a generation, or else for its class; None where it has none."""
+        return self.kernels.get(generation.id) or self.kernels.get(generation.class_)
 
     @model_validator(mode="before")
     @classmethod

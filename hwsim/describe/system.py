@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from hwsim.describe.accelerator import Accelerator
 from hwsim.describe.block import Description, Reference
 from hwsim.describe.host import Host
-from hwsim.describe.quantity import Natural, Parts
+from hwsim.describe.quantity import Natural, Parts, refuse
 
 
 class System(Description):
@@ -37,13 +36,9 @@ class System(Description):
     @model_validator(mode="after")
     def _count_fits(self) -> System:
         if self.spares >= self.count:
-            raise _refused(str(self.spares), f"fewer than the {self.count} accelerators", "", "spares")
+            raise refuse(self.spares, f"fewer than the {self.count} accelerators", at="spares")
         scale_up = self.accelerator.links.scale_up
         if self.count > scale_up.devices:
             cure = f"{scale_up.link.name or scale_up.link.id} of {self.accelerator.id} joins no more"
-            raise _refused(str(self.count), f"at most {scale_up.devices} accelerators", cure, "count")
+            raise refuse(self.count, f"at most {scale_up.devices} accelerators", cure, at="count")
         return self
-
-
-def _refused(got: str, expected: str, cure: str, at: str) -> PydanticCustomError:
-    return PydanticCustomError("hwsim", "{expected}", {"got": got, "expected": expected, "cure": cure, "at": at})

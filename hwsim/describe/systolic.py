@@ -34,7 +34,7 @@ class Tiers(accelerator.Tiers):
 class Generation(generation.Generation):
     """Shared numbers of the chips of one generation."""
 
-    class_: Literal["systolic"] = Field(alias="class", description="class of the accelerators")
+    class_: Literal["systolic"] = Field("systolic", alias="class", description="class of the accelerators")
 
 
 class Accelerator(accelerator.Accelerator):
@@ -91,7 +91,7 @@ class Elementwise(Block):
 class Kernels(software.Kernels):
     """Kernels for the systolic accelerators of one generation."""
 
-    class_: Literal["systolic"] = Field(alias="class", description="class of the accelerators")
+    class_: Literal["systolic"] = Field("systolic", alias="class", description="class of the accelerators")
     gemm: Gemm
     attention: Attention
     elementwise: Elementwise

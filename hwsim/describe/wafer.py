@@ -14,7 +14,7 @@ from hwsim.describe.quantity import BytesPerCycle, Count, Cycles, FlopPerCycle
 class Generation(generation.Generation):
     """Shared numbers of the chips of one generation."""
 
-    class_: Literal["wafer"] = Field(alias="class", description="class of the accelerators")
+    class_: Literal["wafer"] = Field("wafer", alias="class", description="class of the accelerators")
 
 
 class Vector(accelerator.Vector):
@@ -48,7 +48,7 @@ class Accelerator(accelerator.Accelerator):
 class Kernels(software.Kernels):
     """Kernels for the wafers of one generation."""
 
-    class_: Literal["wafer"] = Field(alias="class", description="class of the accelerators")
+    class_: Literal["wafer"] = Field("wafer", alias="class", description="class of the accelerators")
     step: Cycles = Field(description="receive, add and send on: what a message costs a core beside its words")
     levels: Literal[1, 2] = Field(description="levels of the tree of an all-reduce; 1 = a chain along the line")
     shift: Count = Field(description="hops of a cyclic shift; 2 interleaves a line so that its ends meet")

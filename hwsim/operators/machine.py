@@ -235,12 +235,14 @@ def per_cycle(rate: Fraction) -> Fraction:
 def resolve(chip: Any, stack: Any, how: Any) -> Machine:
     """The machine of three loaded descriptions."""
     generation, units, tiers, service = chip.generation, chip.units, chip.tiers, laws(chip)
-    if generation.id not in stack.kernels:
+    kernels = stack.kernels_for(generation)
+    if kernels is None:
+        named = generation.id or generation.name or "a generation of its own"
         raise bad(
             f"software {stack.id}",
-            f"no kernels for {generation.id}",
+            f"no kernels for {named}",
             "one of " + ", ".join(stack.kernels),
-            f"{chip.id} is of generation {generation.id}: choose another software",
+            f"{chip.id} is of generation {named}: choose another software; `ideal` has kernels for every {chip.class_}",
         )
     clock = floor(chip.clocks.core / KILO) * KILO
     if not SLOWEST <= clock <= FASTEST:
@@ -248,7 +250,7 @@ def resolve(chip: Any, stack: Any, how: Any) -> Machine:
     efficiency = generation.tensor.efficiency
     made = _machine_of(chip.class_)
     # A server's scheduler and overheads change no operator: samples are shared between them.
-    kernels = digest_of([stack.id, stack.kernels[generation.id], stack.collectives])
+    runs = digest_of([stack.id, kernels, stack.collectives])
     return made(
         accelerator=chip.id,
         software=stack.id,
@@ -270,9 +272,9 @@ def resolve(chip: Any, stack: Any, how: Any) -> Machine:
         **_memory(tiers.hbm, service.get("hbm"), clock),
         launch=cycles_ceil(generation.timing.launch, Fraction(clock)),
         timing=_timing(how, stack, chip, made),
-        key="/".join((chip.digest, kernels, how.digest)),
+        key="/".join((chip.digest, runs, how.digest)),
         physics=generation,
-        kernels=stack.kernels[generation.id],
+        kernels=kernels,
         power=chip.power,
         chip=chip,
         collectives=stack.collectives,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwsim._core.listsched import assign
-from hwsim.describe.attention import Decode, Short
+from hwsim.describe.gpu_kernels import Decode, Short
 from hwsim.memory.law import Pattern
 from hwsim.operators.candidates import Candidates, Programs
 from hwsim.operators.mapper.gpu.attention_batch import Heads, Lengths, sequence_items

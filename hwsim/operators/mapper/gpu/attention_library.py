@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from hwsim.describe.attention import Attention
+from hwsim.describe.gpu_kernels import Attention
 from hwsim.memory.law import laws
 from hwsim.operators.mapper.gpu.machine import Machine
 from hwsim.operators.operator import DTYPES, SIXTEENTH_BYTES

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwsim._core.listsched import assign
-from hwsim.describe.attention import Prefill
+from hwsim.describe.gpu_kernels import Prefill
 from hwsim.memory.law import Pattern
 from hwsim.operators.candidates import Candidates, Programs
 from hwsim.operators.mapper.gpu.attention_batch import Chunks, Heads, Lengths, Worklist

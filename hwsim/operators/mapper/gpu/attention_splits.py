@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hwsim.describe.attention import Splits as Rule
+from hwsim.describe.gpu_kernels import Splits as Rule
 from hwsim.units import ceil_div
 
 BLOCK = 128  # keys of a block, in which all of these libraries count

@@ -1,4 +1,4 @@
-"""Attention kernels of a software stack: how a library cuts the work of a batch, and what its kernels cost.
+"""Kernels of a software stack for GPUs: tiles of products, how attention cuts the work of a batch, what they cost.
 
 Times of what runs on a unit are cycles (they follow the clock), times of starting kernels are seconds (they do not).
 """
@@ -11,9 +11,50 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from hwsim.describe.block import Block
-from hwsim.describe.quantity import BytesPerCycle, Count, Cycles, Factor, Ratio, Seconds, Whole
+from hwsim.describe.quantity import (
+    BytesPerCycle,
+    Count,
+    Cycles,
+    Dtype,
+    Factor,
+    Ratio,
+    Seconds,
+    Tile,
+    Whole,
+    Width,
+)
 
 Slots = Annotated[int, Whole(1, 64)]
+
+
+class Quantize(Block):
+    """Kernels that bring activations to a small type before a matrix multiplication."""
+
+    kernels: Factor = Field(description="launches, as a multiple of one plain launch")
+    launch: Seconds = Field(description="time of each beyond the launch of a plain kernel")
+    rows: Seconds = Field(description="serial part at 256 rows or more (falls in proportion below)")
+    columns: Seconds = Field(description="serial part at 8192 columns (in proportion)")
+    bandwidth: Ratio = Field(description="share of what the memory sustains that the passes over the activations reach")
+
+
+class Gemm(Block):
+    """Matrix multiplications of a library."""
+
+    tiles: list[Tile] = Field(description="output tiles of one unit")
+    pair_tiles: list[Tile] = Field([], description="output tiles of two units together")
+    splits: list[Width] = Field([1], description="ways to split k")
+    split_k: Count = Field(256, description="least k of a split")
+    stages: Width = Field(description="stages of the staged copy")
+    untuned: dict[Dtype, Tile] = Field({}, description="types with one tile for every shape: no split, one a unit")
+    quantize: dict[Literal["fp8", "nvfp4", "int8"], Quantize] = Field({}, description="kernels before it, by type")
+
+
+class Elementwise(Block):
+    """Norms, activations, rotary embedding, residual additions, sampling."""
+
+    launch: Seconds = Field(description="start and drain of one kernel")
+    efficiency: Ratio = Field(description="share of what the memory sustains that a long kernel reaches")
+    sampler: Seconds | None = Field(None, description="start of all kernels of the sampler; none = as one kernel")
 
 
 class Splits(Block):
