@@ -254,13 +254,13 @@ def _decimal(value: Fraction) -> str | None:
 
 
 @overload
-def ceil_div(above: int, below: int) -> int: ...
+def ceil_div(above: int, below: int | Fraction) -> int: ...
 @overload
 def ceil_div(above: NDArray[int64], below: NDArray[int64] | int) -> NDArray[int64]: ...
 @overload
 def ceil_div(above: int, below: NDArray[int64]) -> NDArray[int64]: ...
 def ceil_div(above: Any, below: Any) -> Any:
-    """above / below, rounded up; integers or int64 arrays of them, below > 0."""
+    """above / below, rounded up; integers or int64 arrays of them, below > 0, a fraction too where both are scalars."""
     return -(-above // below)
 
 

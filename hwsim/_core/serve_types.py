@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.errors import bad
+from hwsim.units import ceil_div
 
 Ints = NDArray[np.int64]
 Number = TypeVar("Number", int, Ints)
@@ -215,7 +216,7 @@ class Rules:
     def blocks_needed(self, prompt: Ints, output: Ints) -> Ints:
         """Blocks a request holds at most; the last token's keys and values are never computed."""
         tokens = prompt + output - (0 if self.reserve == "output" else 1)
-        return -(-tokens // self.block_tokens)
+        return ceil_div(tokens, self.block_tokens)
 
     def refused(self, requests: Requests) -> NDArray[np.bool_]:
         """Requests that could never run: longer than the context, or of more blocks than a replica has."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hwsim.units import ceil_div
+
 Ints = NDArray[np.int64]
 PERCENTS = (50, 90, 99)
 
@@ -37,7 +39,7 @@ def spread(values: Ints, weights: Ints | None = None) -> Spread:
     if not len(values):
         return Spread(None, None, None, None, 0)
     count = len(values) if weights is None else int(weights.sum())
-    ranks = np.array([-(-percent * count // 100) for percent in PERCENTS])
+    ranks = np.array([ceil_div(percent * count, 100) for percent in PERCENTS])
     if weights is None:
         at = np.partition(values, ranks - 1)[ranks - 1]
         mean = _mean(values, count)

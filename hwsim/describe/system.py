@@ -10,6 +10,7 @@ from hwsim.describe.accelerator import Accelerator
 from hwsim.describe.block import Description, Reference
 from hwsim.describe.host import Host
 from hwsim.describe.quantity import Natural, Parts, refuse
+from hwsim.units import ceil_div
 
 
 class System(Description):
@@ -26,7 +27,7 @@ class System(Description):
     @property
     def nodes(self) -> int:
         """Hosts that hold all accelerators; 0 where they are not known."""
-        return 0 if self.host is None else -(-self.count // self.host.devices)
+        return 0 if self.host is None else ceil_div(self.count, self.host.devices)
 
     @property
     def active(self) -> int:

@@ -58,7 +58,7 @@ class Banks:
         new[:, 1:] &= words[:, 1:] != words[:, :-1]
         group = np.broadcast_to(np.arange(len(words))[:, None], words.shape)
         of_bank = np.bincount((group * self.count + words % self.count)[new], minlength=len(words) * self.count)
-        return -(-of_bank.reshape(len(words), self.count).max(axis=1, initial=0) // self.ports)
+        return ceil_div(of_bank.reshape(len(words), self.count).max(axis=1, initial=0), self.ports)
 
     def strided(self, lanes: int, stride: int) -> int:
         """Cycles of lanes whose addresses lie `stride` bytes apart, a whole number of words (0: all the same word)."""

@@ -28,7 +28,7 @@ from hwsim.memory import law_measure
 from hwsim.memory.access import Access
 from hwsim.memory.channel_tables import AS_DESCRIBED, Options
 from hwsim.memory.law_measure import LOADS, PER_MILLE, SEEDS, SHORT_BYTES, Bench
-from hwsim.units import ceil_fraction
+from hwsim.units import ceil_div, ceil_fraction
 
 Ints = NDArray[np.int64]
 
@@ -130,7 +130,7 @@ class ChannelLaw:
 
     def granules(self, size_bytes: Ints | int) -> Ints:
         """Requests that move so many bytes."""
-        return -(-np.asarray(size_bytes, np.int64) // self.granule)
+        return ceil_div(np.asarray(size_bytes, np.int64), self.granule)
 
     def ticks(self, size_bytes: Ints | int, phase: Ints | int) -> Ints:
         """Ticks of streams of so many bytes, the next refresh `phase` ticks away."""
@@ -276,4 +276,4 @@ def _summed_stairs(late: Ints, step: int) -> Ints:
 def _times(count: Ints, ticks: Fraction) -> Ints:
     """Whole ticks of so many granules, rounded up."""
     whole, rest = divmod(ticks.numerator, ticks.denominator)
-    return count * whole + -(-count * rest // ticks.denominator)
+    return count * whole + ceil_div(count * rest, ticks.denominator)

@@ -20,6 +20,7 @@ from hwsim.memory.access import SEQUENTIAL, Access
 from hwsim.memory.channel_tables import AS_DESCRIBED, Options
 from hwsim.memory.law import memory_of
 from hwsim.memory.law_measure import Bench
+from hwsim.units import ceil_div
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def through_channels(
         raise bad(memory.id, "a memory without `commands`", "one whose commands are described")
     bench = Bench(memory, options)
     channels = hbm.stacks * memory.commands.channels
-    count = -(-size_bytes // (bench.tables.access * channels))
+    count = ceil_div(size_bytes, bench.tables.access * channels)
     if count * bench.tables.access > bench.tables.capacity:
         raise bad("size_bytes", size_bytes, f"at most {bench.tables.capacity * channels}, the capacity of all channels")
     staggered = memory.commands.refresh.alignment == "staggered"

@@ -24,7 +24,7 @@ from hwsim.describe.memory import Memory
 from hwsim.errors import bad
 from hwsim.memory.access import SEQUENTIAL, Access
 from hwsim.memory.channel_law import ChannelLaw, channel_law
-from hwsim.units import ceil_fraction
+from hwsim.units import ceil_div, ceil_fraction
 
 Pattern = Literal["sequential", "paged", "write", "mixed", "random"]
 Status = Literal["measured", "derived", "assumed"]
@@ -134,7 +134,7 @@ class ServiceLaw:
         """What one refresh more or less changes of the time of a stream of so many bytes, as a share of it."""
         if self.channel is None:
             return Fraction(0)
-        granules = self.channel.granules(-(-size_bytes // self.channels))
+        granules = self.channel.granules(ceil_div(size_bytes, self.channels))
         return max(self.channel.stall, self.channel.recovery) / (max(1, int(granules)) * self.channel.kept)
 
 

@@ -15,6 +15,7 @@ from hwsim.describe.memory import Memory
 from hwsim.memory.access import Access
 from hwsim.memory.channel import tables_of
 from hwsim.memory.channel_tables import Options
+from hwsim.units import ceil_div
 
 Ints = NDArray[np.int64]
 
@@ -63,7 +64,7 @@ class Bench:
 
     def stream(self, access: Access, size_bytes: int, seed: int) -> tuple[Ints, NDArray[np.uint8]]:
         """Addresses and writes of a stream of so many bytes."""
-        count = -(-size_bytes // self.tables.access)
+        count = ceil_div(size_bytes, self.tables.access)
         return access.requests(count, seed, self.tables.access, self.tables.capacity)
 
     def run(

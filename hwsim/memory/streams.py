@@ -11,6 +11,7 @@ from hwsim.describe.memory import Memory
 from hwsim.errors import bad, check_type
 from hwsim.memory.channel import memory_of, new_channel
 from hwsim.memory.channel_tables import AS_DESCRIBED, ChannelTables, Options, channel_tables
+from hwsim.units import ceil_div
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def stream_stack(
     tables = channel_tables(described, options)
     assert described.commands is not None
     channels, interval = described.commands.channels, int(tables.settings["interval"][0])
-    accesses = [-(-size // tables.access) for size in _spread(sizes, channels)]
+    accesses = [ceil_div(size, tables.access) for size in _spread(sizes, channels)]
     staggered = described.commands.refresh.alignment == "staggered"
     phases = [options.phase + (i * interval // channels if staggered else 0) for i in range(channels)]
     different = sorted(set(zip(accesses, phases)))
@@ -141,7 +142,7 @@ def stream_stack(
 def _spread(sizes: int | Sequence[int], channels: int) -> list[int]:
     """Bytes of each channel."""
     if isinstance(sizes, int):
-        return [-(-sizes // channels)] * channels
+        return [ceil_div(sizes, channels)] * channels
     if len(sizes) != channels:
         raise bad("sizes", f"{len(sizes)} sizes", f"{channels}, one a channel")
     return list(sizes)

@@ -13,6 +13,7 @@ from hwsim._core import dram_tables as rows
 from hwsim._core.dram import Channel
 from hwsim.memory.channel import Piece
 from hwsim.memory.channel_tables import ChannelTables
+from hwsim.units import ceil_div
 
 _EXACT = 12
 """Bits of a latency the histogram keeps: below 2^12 ticks it is exact, above to one part in 2^11."""
@@ -39,7 +40,7 @@ class Histogram:
 
     def percentile(self, share: int) -> int:
         """Smallest latency that so many percent do not exceed."""
-        place = int(np.searchsorted(np.cumsum(self.counts), -(-self.n * share // 100)))
+        place = int(np.searchsorted(np.cumsum(self.counts), ceil_div(self.n * share, 100)))
         return (place & ((1 << _EXACT) - 1)) << (place >> _EXACT)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.errors import bad
+from hwsim.units import ceil_div
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Streams:
         region = total // (2 * self.count)
         if region < self.turn:
             raise bad("streams", self.count, f"at most {total // (2 * self.turn)}", f"the memory has {total} lines")
-        turn = np.arange(-(-n // self.turn))
+        turn = np.arange(ceil_div(n, self.turn))
         stream, round_ = turn % self.count, turn // self.count
         # Streams begin at different places of the mix, so that at any time the mix holds over the streams too.
         writes = _is_write(round_ + stream, self.reads, self.writes)

@@ -16,6 +16,7 @@ from hwsim.errors import HwsimError
 from hwsim.operators.candidates import Programs
 from hwsim.operators.program import Bound, Outcome, Template, bind, run_many
 from hwsim.operators.template import UNITS
+from hwsim.units import ceil_div
 
 BLOCK = 1024  # programs bound and run at a time: their tables stay in the cache
 
@@ -89,7 +90,7 @@ def busiest(t: Template, outcome: Outcome) -> np.ndarray:
     """Cycles the busiest resource of each class worked, int64[Q, 16], rounded up."""
     busy = np.zeros((len(outcome.end), len(BOUND_CLASSES)), np.int64)
     for resource, of in enumerate(t.resources["bound"]):
-        np.maximum(busy[:, of], -(-outcome.busy[:, resource] // 16), out=busy[:, of])
+        np.maximum(busy[:, of], ceil_div(outcome.busy[:, resource], 16), out=busy[:, of])
     return busy
 
 

@@ -12,6 +12,7 @@ from hwsim._core import tables
 from hwsim.errors import Fault, InputError, bad
 from hwsim.operators.bind_plan import plan_of
 from hwsim.operators.template import Template
+from hwsim.units import ceil_div
 
 RESOURCE_DTYPE = np.dtype([(name, np.int64) for name in ("num", "den", "lat", "gap", "chunk")])
 """Rate num/den units a cycle, latency and gap in cycles, turn of a rotating resource in units (0: whole requests)."""
@@ -182,7 +183,7 @@ def _given(template: Template, values: Int64, resources: np.ndarray, laws: np.nd
 
 def _ceil_rate(amount: Int64, num: Int64, den: Int64) -> Int64:
     """1/16 cycles of an amount, rounded up."""
-    return -(-amount * (den * tables.SUB) // np.maximum(num, 1))
+    return ceil_div(amount * (den * tables.SUB), np.maximum(num, 1))
 
 
 def _work(given: Given, values: Int64) -> Int64:

@@ -21,7 +21,7 @@ from hwsim.describe import load
 from hwsim.describe.block import digest_of
 from hwsim.errors import bad
 from hwsim.memory.law import ServiceLaw, laws
-from hwsim.units import cycles_ceil
+from hwsim.units import ceil_div, cycles_ceil
 
 if TYPE_CHECKING:
     from hwsim.operators.step import StepSamples, StepShape
@@ -76,7 +76,7 @@ class Timing:
         """Operators in one replay, int64, for weights of so many bytes."""
         if not self.fill:
             return np.full_like(weight_bytes, self.most_copies)
-        return (-(-self.fill // np.maximum(weight_bytes, 1))).clip(1, self.most_copies)
+        return ceil_div(self.fill, np.maximum(weight_bytes, 1)).clip(1, self.most_copies)
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ class Machine(ABC):
         """Picoseconds of int64 `cycles`, rounded up."""
         period = Fraction(10**12, self.clock)
         whole, rest = np.divmod(cycles, period.denominator)
-        return whole * period.numerator + -(-rest * period.numerator // period.denominator)
+        return whole * period.numerator + ceil_div(rest * period.numerator, period.denominator)
 
 
 def per_cycle(rate: Fraction) -> Fraction:

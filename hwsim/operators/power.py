@@ -23,6 +23,7 @@ import numpy as np
 from hwsim._core.bounds import BOUND_INDEX
 from hwsim.operators.account import Runs
 from hwsim.operators.machine import Machine
+from hwsim.units import ceil_div
 
 ONE = 1024  # the highest clock
 UNCLOCKED = np.array([BOUND_INDEX[name] for name in ("hbm", "dram", "cxl", "flash", "link", "host")])
@@ -119,7 +120,7 @@ def _slowed(machine: Machine, hot: Load, spare: Fraction) -> Load:
         holds = trial.active + trial.flops + trial.bytes <= times(trial.time, spare, up=False)
         low, high = np.where(holds, middle, low), np.where(holds, high, middle)
     cold = _at(hot, low, factors)
-    needed = -(-(cold.active + cold.flops + cold.bytes) * spare.denominator // spare.numerator)
+    needed = ceil_div((cold.active + cold.flops + cold.bytes) * spare.denominator, spare.numerator)
     cold.bound[:, BOUND_INDEX["idle"]] += (needed - cold.time).clip(0)
     return cold
 
@@ -127,10 +128,10 @@ def _slowed(machine: Machine, hot: Load, spare: Fraction) -> Load:
 def _at(hot: Load, clock: np.ndarray, factors: np.ndarray) -> Load:
     """The load at `clock`, int64[P] in 1/1024."""
     bound = hot.bound.copy()
-    bound[:, CLOCKED] = -(-bound[:, CLOCKED] * ONE // clock[:, None])
+    bound[:, CLOCKED] = ceil_div(bound[:, CLOCKED] * ONE, clock[:, None])
     hidden = (hot.busy[:, CLOCKED] - hot.bound[:, CLOCKED].sum(axis=1, keepdims=True)).clip(0)  # behind memory
     behind = np.maximum(hidden, hot.bound[:, UNCLOCKED].sum(axis=1, keepdims=True))
-    shows = -(-hidden * ONE // clock[:, None]) - behind
+    shows = ceil_div(hidden * ONE, clock[:, None]) - behind
     rows, most = np.arange(len(shows)), shows.argmax(axis=1)
     bound[rows, CLOCKED[most]] += shows[rows, most].clip(0)
     factor = factors[clock]
@@ -148,7 +149,7 @@ def energy_factors(exponent: Fraction) -> np.ndarray:
     """(clock / 1024)**exponent in 2**-20, rounded up, for every clock, int64[1025]: roots of integers, exact."""
     power = exponent.limit_denominator(ROOT)
     p, q = power.numerator, power.denominator
-    factors = [_root(-(-(clock**p << 20 * q) // ONE**p), q) for clock in range(ONE + 1)]
+    factors = [_root(ceil_div(clock**p << 20 * q, ONE**p), q) for clock in range(ONE + 1)]
     return np.array(factors, np.int64)
 
 
@@ -165,4 +166,4 @@ def times(amount: np.ndarray, factor: Fraction, up: bool = True) -> np.ndarray:
     """amount x factor, rounded up or down; factors of descriptions have few digits: this stays far inside int64."""
     factor = factor.limit_denominator(1000)
     product = amount * factor.numerator
-    return -(-product // factor.denominator) if up else product // factor.denominator
+    return ceil_div(product, factor.denominator) if up else product // factor.denominator

@@ -22,6 +22,7 @@ from hwsim.operators.limits import oversized, uncountable
 from hwsim.operators.machine import Machine
 from hwsim.operators.operator import complete, kind_of
 from hwsim.operators.power import limited, load_of
+from hwsim.units import ceil_div
 
 BEST = 3  # candidates simulated of each case
 
@@ -234,7 +235,7 @@ def _run(
         result.bytes.setdefault(tier, np.zeros_like(result.flops))[rows] = amount[taken]
     result.energy_pj[rows] = load.flops[taken] + load.bytes[taken]
     result.active_pj[rows] = load.active[taken]
-    gap = -(-machine.timing.gap_ps // copies)  # an operator's share of the gap of a replay, rounded up
+    gap = ceil_div(machine.timing.gap_ps, copies)  # an operator's share of the gap of a replay, rounded up
     result.time_ps[rows] += gap
     result.bound[rows, BOUND_INDEX["launch"]] += gap
     for row, candidate in zip(rows, taken):

@@ -18,6 +18,7 @@ from hwsim._core.bounds import BOUND_CLASSES, TIERS
 from hwsim.errors import bad
 from hwsim.memo import Table
 from hwsim.operators.simulate import OpResult
+from hwsim.units import ceil_div
 
 Ints = NDArray[np.int64]
 
@@ -173,7 +174,7 @@ class Surface:
         self.fill(points.ravel())
         total = weights.sum(axis=1)[:, None]
         mixed = (self.samples[points] * weights[:, :, None]).sum(axis=1)
-        return -(-mixed // total)
+        return ceil_div(mixed, total)
 
     def spread(self, questions: Ints, den: Ints | None = None) -> Ints:
         """How much each grid point was used by these questions, in units of 2**-20: int64[points].

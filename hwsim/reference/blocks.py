@@ -7,6 +7,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from hwsim._core import serve_types as types
+from hwsim.units import ceil_div
 
 
 @dataclass
@@ -50,7 +51,7 @@ class Blocks:
         self.holders: dict[Hashable, list[int]] = {}  # content -> blocks that hold it, oldest first
 
     def count(self, tokens: int) -> int:
-        return -(-tokens // self.rules.block_tokens)
+        return ceil_div(tokens, self.rules.block_tokens)
 
     def find(self, request: Request) -> list[int]:
         """Leading blocks that are still there; at least one token is left to compute."""

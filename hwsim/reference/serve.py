@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hwsim._core import serve_types as types
 from hwsim.reference.blocks import Blocks, Request
+from hwsim.units import ceil_div
 
 OUTPUT, ARRIVAL, SCHEDULE = range(3)
 Fill = Callable[[int, int, int], None]
@@ -311,7 +312,7 @@ class Serving:
         self.steps.append((
             number, batch.lane, now, start, end, busy, of_layers, batch.tokens, padded, len(contexts),
             len(batch.chunks), len(scheduled), sum(contexts),
-            sum(-(-c // rules.tile_tokens) for c in contexts), max(contexts, default=0),
+            sum(ceil_div(c, rules.tile_tokens) for c in contexts), max(contexts, default=0),
             replica.preempted, rules.kv_blocks - 1 - len(replica.blocks.free),
             len(replica.inbox) + len(replica.waiting), len(replica.running), *cells,
         ))  # fmt: skip
@@ -331,7 +332,7 @@ class Serving:
         costs = self.costs
         assert costs.pad is not None
         padded = int(costs.pad[batch.tokens])
-        tiles = [-(-context // self.rules.tile_tokens) for _, context in batch.decodes]
+        tiles = [ceil_div(context, self.rules.tile_tokens) for _, context in batch.decodes]
         uniform = len(batch.chunks) == 1 if not tiles else not batch.chunks and len(set(tiles)) == 1
         if costs.step is None or (uniform and costs.prefill is not None):
             return padded, self.attend(batch, tiles), (-1, -1)
@@ -372,12 +373,12 @@ class Serving:
         for jx, weight_x in sides[0]:
             for jy, weight_y in sides[1]:
                 total += self._sample(number, surface.value, (jx, jy)) * weight_x * weight_y
-        return -(-total // area)
+        return ceil_div(total, area)
 
 
 def sums_of(chunks: list[tuple[int, int]], contexts: list[int], tile_tokens: int) -> types.StepSums[int]:
     """Sums of a step from its chunks (tokens, cached) and the contexts of its decodes."""
-    tiles = [-(-context // tile_tokens) for context in contexts]
+    tiles = [ceil_div(context, tile_tokens) for context in contexts]
     return types.StepSums(
         tokens=sum(t for t, _ in chunks),
         squares=sum(t * t for t, _ in chunks),

@@ -15,6 +15,7 @@ from typing import Literal
 from hwsim.describe.model import Model
 from hwsim.operators.operator import SIXTEENTH_BYTES
 from hwsim.operators.step import StepShape
+from hwsim.units import ceil_div
 
 ACTIVATION_BYTES = 2
 
@@ -110,7 +111,7 @@ class AttentionShape:
 
 def share(amount: int, tp: Devices) -> int:
     """What the fullest of the devices has of an amount."""
-    return int(-(-amount // tp))
+    return ceil_div(amount, tp)
 
 
 def attention_shape(model: Model, tp: Devices, precision: str, kv_dtype: str, wide: str) -> AttentionShape:

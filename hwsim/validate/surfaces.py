@@ -17,6 +17,7 @@ from hwsim.operators.step import Step
 from hwsim.operators.surface import TIME, Ints, Surface
 from hwsim.serving.deployment import Deployment
 from hwsim.serving.run import Run, run
+from hwsim.units import ceil_div
 from hwsim.workload.table import RequestTable
 
 Floats = NDArray[np.float64]
@@ -49,7 +50,7 @@ def asked(deployment: Deployment, steps: np.ndarray, chunks: np.ndarray) -> Iter
     costs = deployment.costs
     yield costs.prefill, np.unique(np.stack([chunks["chunk"], chunks["chunk"] + chunks["cached"]], axis=1), axis=0)
     decodes = steps[steps["n_decode"] > 0]
-    tiles = -(-decodes["sum_tiles"] // decodes["n_decode"])
+    tiles = ceil_div(decodes["sum_tiles"], decodes["n_decode"])
     yield costs.decode, np.unique(np.stack([decodes["n_decode"], tiles], axis=1), axis=0)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hwsim.errors import bad
+from hwsim.units import ceil_div
 from hwsim.workload.table import MAX_SPAN_PS, MAX_TOKENS, RequestTable
 from hwsim.workload.text import Faults, Lines, Source
 
@@ -112,8 +113,8 @@ def _wrong(row: Any, failures: str) -> list[tuple[str, str, str, str]]:
         found.append(("output_length", f"output_length {output!r}", EXPECTED_TOKENS, cure))
     if type(ids) is not list or not all(type(i) is int and 0 <= i < 2**63 for i in ids):
         found.append(("hash_ids", f"hash_ids {ids!r}", "a list of whole numbers, zero or more", ""))
-    elif _is_count(prompt, 1) and len(ids) != -(-prompt // BLOCK_TOKENS):
-        needed = -(-prompt // BLOCK_TOKENS)
+    elif _is_count(prompt, 1) and len(ids) != ceil_div(prompt, BLOCK_TOKENS):
+        needed = ceil_div(prompt, BLOCK_TOKENS)
         found.append(
             (
                 "hash_ids",

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from hwsim.describe.recipe import Arrivals, Cut, Lengths, Recipe, Sessions, percents
 from hwsim.errors import bad
+from hwsim.units import ceil_div
 from hwsim.workload.table import MAX_SPAN_PS, Ints, RequestTable
 
 FORMAT = "recipe"
@@ -127,7 +128,7 @@ def draw(recipe: Recipe, requests: int | None = None, seed: int = 0) -> RequestT
 
 def _arrivals(arrivals: Arrivals, count: int, seed: int, name: str) -> Ints:
     """Picoseconds of each arrival, the first at 0."""
-    runs = -(-count // arrivals.run)
+    runs = ceil_div(count, arrivals.run)
     mean_ps = np.array([int(arrivals.gap * pace * 10**12) for pace in arrivals.pace], np.int64)
     local_ps = np.repeat(mean_ps[_walk(words(seed, "pace", runs), len(mean_ps), arrivals.move)], arrivals.run)[:count]
     factor = Table.of(arrivals.shape, _MILLION).draw(words(seed, "gap", count))
@@ -226,7 +227,7 @@ class _Chains:
         return np.array(prompt, np.int64), np.array(output, np.int64), kept
 
     def _ids(self, source: list[int], prompt: Ints, kept: list[int]) -> tuple[Ints, Ints]:
-        counts = -(-prompt // self.sessions.block)
+        counts = ceil_div(prompt, self.sessions.block)
         start = np.concatenate(([0], np.cumsum(counts)))
         ids = np.arange(start[-1], dtype=np.int64) + self.sessions.shared // self.sessions.block
         first = start.tolist()

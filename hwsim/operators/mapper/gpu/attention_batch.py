@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwsim.operators.mapper.gpu.attention_library import sixteenths
+from hwsim.units import ceil_div
 
 ACTIVATION = 2  # bytes of a query or output element
 
@@ -32,7 +33,7 @@ class Heads:
 
     def cache(self, keys: np.ndarray) -> np.ndarray:
         """Bytes of `keys` cached keys with their values."""
-        return -(-keys * self.kv_heads * self.head_dim * 2 * self.kv_width // 16)
+        return ceil_div(keys * self.kv_heads * self.head_dim * 2 * self.kv_width, 16)
 
     def take(self, index: np.ndarray) -> Heads:
         """The cases at `index`."""

@@ -70,7 +70,7 @@ class Device:
 
     def cycles(self, seconds: Fraction) -> int:
         """Whole cycles that cover `seconds`."""
-        return -(-seconds.numerator * self.clock // seconds.denominator)
+        return ceil_div(seconds.numerator * self.clock, seconds.denominator)
 
     def out_of_l2(self, own: Fraction | None) -> Fraction:
         """Bytes per cycle of a library out of the L2: no more than the chip's; `own` is per SM."""

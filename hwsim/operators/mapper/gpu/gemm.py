@@ -21,6 +21,7 @@ from hwsim.operators.mapper.gpu.program import template
 from hwsim.operators.mapper.gpu.tiles import GemmKernels, count_work, enumerate_tiles
 from hwsim.operators.operator import SIXTEENTH_BYTES
 from hwsim.operators.program import LAW_DTYPE
+from hwsim.units import ceil_div
 
 CHUNK = 512  # cases ranked at a time: the columns of their candidates stay in the cache
 QUANTIZE_ROWS, QUANTIZE_COLUMNS = 256, 8192  # where the serial parts of quantising kernels reach their described time
@@ -103,7 +104,7 @@ def quantize(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str) -> di
     rows = machine.cycles(block.rows) * np.minimum(m, QUANTIZE_ROWS) // QUANTIZE_ROWS
     columns = machine.cycles(block.columns) * k // QUANTIZE_COLUMNS
     size = 2 * 2 * 16 + SIXTEENTH_BYTES[dtype]
-    return {"quantize.launch": launches + rows + columns, "quantize.bytes": -(-dims["batch"] * m * k * size // 16)}
+    return {"quantize.launch": launches + rows + columns, "quantize.bytes": ceil_div(dims["batch"] * m * k * size, 16)}
 
 
 def quantize_law(machine: Machine, dtype: str) -> np.ndarray:

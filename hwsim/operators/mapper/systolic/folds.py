@@ -24,6 +24,7 @@ from hwsim._core import tables
 from hwsim.errors import HwsimError, bad
 from hwsim.operators.candidates import rates_of
 from hwsim.operators.program import Bound, Template, TemplateBuilder, bind, run_many
+from hwsim.units import ceil_div
 
 Loading = Literal["serial", "double-buffered"]
 
@@ -87,7 +88,7 @@ def _double() -> Template:
 def bound_folds(sizes: Mapping[str, int], rows: int, cols: int, dataflow: str, double: bool) -> Bound:
     """The program of one product m x n x k, bound; its end is the cycle after the last result."""
     flow = DATAFLOWS[dataflow]
-    folds = -(-sizes[flow.across] // rows) * -(-sizes[flow.along] // cols)
+    folds = ceil_div(sizes[flow.across], rows) * ceil_div(sizes[flow.along], cols)
     t = template(double)
     by_slot = {"folds": folds, "kept": rows if flow.loads else 0, "moved": sizes[flow.moved]}
     values = np.array([[by_slot[name] for name in t.names["slots"]]], np.int64)

@@ -21,6 +21,7 @@ from hwsim.operators.mapper.wafer.phases import WORD, Phase, ceil_over
 from hwsim.operators.mapper.wafer.regions import Dims, Way
 from hwsim.operators.mapper.wafer.shift import Product
 from hwsim.operators.operator import DTYPES, SIXTEENTH_BYTES
+from hwsim.units import ceil_div
 
 SOFTMAX = 6  # operations for each score, beside its exponential
 
@@ -33,9 +34,9 @@ def keys_of(dims: Dims) -> Ints:
 
 def decode_phases(side: int, dims: Dims) -> list[Phase]:
     """Scores, maximum, sum, output of a core: each ends with an all-reduce."""
-    keys = dims["batch"] * -(-keys_of(dims) // side)
-    elements = -(-dims["heads"] * dims["head_dim"] // side)
-    heads = -(-elements // dims["head_dim"])  # that a core holds elements of
+    keys = dims["batch"] * ceil_div(keys_of(dims), side)
+    elements = ceil_div(dims["heads"] * dims["head_dim"], side)
+    heads = ceil_div(elements, dims["head_dim"])  # that a core holds elements of
     flops, sequences = 2 * keys * elements, dims["batch"] * heads
     scores = keys * heads
     return [
@@ -53,19 +54,19 @@ def prefill_products(
 
     Squares begin with what the region holds as one: new queries, keys and values go to their head's square first.
     """
-    side, rounds = region // squares, -(-dims["batch"] * dims["heads"] // squares**2)
+    side, rounds = region // squares, ceil_div(dims["batch"] * dims["heads"], squares**2)
     new, keys, head_dim = dims["q_len"], keys_of(dims), dims["head_dim"]
     size = SIXTEENTH_BYTES[dtype]
-    rows = -(-new // side)
-    scores = rows * -(-keys // side)
+    rows = ceil_div(new, side)
+    scores = rows * ceil_div(keys, side)
     softmax = Phase.of(special=scores, vector=SOFTMAX * scores, partial=rows)
     products = [
         Product.of(machine, side, new, keys, head_dim, size),
         Product.of(machine, side, new, head_dim, keys, size),
     ]
     if squares > 1:
-        moved = -(-3 * dims["batch"] * new * dims["heads"] * head_dim * size // (16 * WORD * region**2)) * WORD
-        way = ceil_over(-(-moved * (region // 2) // rounds), machine.fabric)
+        moved = ceil_div(3 * dims["batch"] * new * dims["heads"] * head_dim * size, 16 * WORD * region**2) * WORD
+        way = ceil_over(ceil_div(moved * (region // 2), rounds), machine.fabric)
         products[0] = replace(products[0], align=products[0].align + way)
     return rounds, products, softmax
 

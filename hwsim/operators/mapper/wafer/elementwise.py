@@ -16,6 +16,7 @@ from hwsim.operators.mapper.wafer import phases, regions
 from hwsim.operators.mapper.wafer.machine import Machine
 from hwsim.operators.mapper.wafer.phases import Phase
 from hwsim.operators.mapper.wafer.regions import Dims
+from hwsim.units import ceil_div
 
 # All-reduces along a row: the sum of squares; maximum and sum; a draw, which is the maximum of logits with noise.
 REDUCES: Mapping[str, int] = {"norm": 1, "softmax": 2, "sample": 1}
@@ -26,7 +27,7 @@ class Mapper(StreamMapper):
     """On regions of cores; one program may stand for cases of both variants."""
 
     def _phases(self, side: int, dims: Dims) -> list[Phase]:
-        rows, elements = -(-dims["rows"] // side), -(-dims["cols"] // side)
+        rows, elements = ceil_div(dims["rows"], side), ceil_div(dims["cols"], side)
         share = rows * elements
         usual, other, second = self.streams[0], self.streams[-1], self.variants(dims) > 0
         flops = share * np.where(second, other.flops, usual.flops)

@@ -12,13 +12,14 @@ from hwsim.operators.mapper.wafer.phases import Phase
 from hwsim.operators.mapper.wafer.regions import Dims, Way
 from hwsim.operators.mapper.wafer.shift import Product
 from hwsim.operators.operator import SIXTEENTH_BYTES
+from hwsim.units import ceil_div
 
 NAMES = ("tree", "cyclic shift")
 
 
 def _phase(side: int, dims: Dims) -> Phase:
     """Every row of A times a core's tile of B, then sums along the lines: each core has its columns of the result."""
-    rows, columns, depth = dims["m"] * dims["batch"], -(-dims["n"] // side), -(-dims["k"] // side)
+    rows, columns, depth = dims["m"] * dims["batch"], ceil_div(dims["n"], side), ceil_div(dims["k"], side)
     return Phase.of(tensor=2 * rows * columns * depth, partial=rows * columns)
 
 

@@ -14,12 +14,12 @@ from functools import cache
 
 import numpy as np
 
-from hwsim.operators.amounts import Ints
+from hwsim.operators.amounts import Ints, size_bytes
 from hwsim.operators.candidates import Programs, rates_of
 from hwsim.operators.mapper.wafer.machine import Machine
 from hwsim.operators.mapper.wafer.tree import Line, TreeRows, shared_values, values_of
-from hwsim.operators.operator import SIXTEENTH_BYTES
 from hwsim.operators.program import Template, TemplateBuilder
+from hwsim.units import ceil_div
 
 WORD = 4  # bytes of a message of the fabric: two 16-bit numbers
 RESULT = 2  # bytes of a partial sum
@@ -69,14 +69,14 @@ def template(phases: int) -> Template:
 
 def words_of(machine: Machine, side: int, elements: Ints) -> Ints:
     """Cycles that so many partial sums take into a core, in whole words; none on a line of one core."""
-    words = -(-elements * RESULT // WORD)
+    words = ceil_div(elements * RESULT, WORD)
     return ceil_over(words * WORD, machine.fabric) * (side > 1)
 
 
 def ceil_over(amount: Ints, rate: Fraction) -> Ints:
     """Whole cycles of an amount at a rate, as the engine counts a command that nothing precedes; binding refuses 0."""
-    sixteenths = -(-amount * 16 * rate.denominator // max(rate.numerator, 1))
-    return -(-sixteenths // 16)
+    sixteenths = ceil_div(amount * 16 * rate.denominator, max(rate.numerator, 1))
+    return ceil_div(sixteenths, 16)
 
 
 def cycles(machine: Machine, side: int, phases: Sequence[Phase], dtype: str) -> Ints:
@@ -141,8 +141,3 @@ def rates(machine: Machine, dtype: str) -> dict[str, tuple[Fraction, int]]:
     """Rates of a core by resource."""
     found = {"tensor": machine.tensor[dtype], "special": machine.special, "vector": machine.half}
     return {name: (rate, 0) for name, rate in found.items()}
-
-
-def size_bytes(elements: Ints, dtype: str) -> Ints:
-    """Bytes of so many elements, rounded up."""
-    return -(-elements * SIXTEENTH_BYTES[dtype] // 16)

@@ -20,7 +20,7 @@ from functools import cache
 
 import numpy as np
 
-from hwsim.operators.amounts import Ints
+from hwsim.operators.amounts import Ints, size_bytes
 from hwsim.operators.candidates import Programs, rates_of
 from hwsim.operators.mapper.wafer.machine import Machine
 from hwsim.operators.mapper.wafer.phases import (
@@ -30,11 +30,11 @@ from hwsim.operators.mapper.wafer.phases import (
     filled,
     filled_cells,
     rates,
-    size_bytes,
     words_of,
 )
 from hwsim.operators.mapper.wafer.tree import Line, TreeRows, shared_values, values_of
 from hwsim.operators.program import Template, TemplateBuilder
+from hwsim.units import ceil_div
 
 MESSAGES = 2  # of a step: a tile of each operand
 REDUCES = 2  # of a softmax: maximum and sum
@@ -58,8 +58,8 @@ class Product:
     @staticmethod
     def of(machine: Machine, side: int, m: Ints, n: Ints, k: Ints, size: int) -> Product:
         """C[m,n] = A[m,k] B[k,n] in equal tiles, the last ones padded; `size` in 1/16 bytes of an element."""
-        rows, columns, depth = (-(-extent // side) for extent in (m, n, k))
-        a, b = (-(-extent * depth * size // (16 * WORD)) * WORD for extent in (rows, columns))
+        rows, columns, depth = (ceil_div(extent, side) for extent in (m, n, k))
+        a, b = (ceil_div(extent * depth * size, 16 * WORD) * WORD for extent in (rows, columns))
         align = ceil_over(side // 2 * a, machine.fabric)
         return Product(2 * rows * columns * depth, ceil_over(a + b, machine.fabric), align)
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from hwsim.operators.amounts import Ints
 from hwsim.operators.template import Cell, QueueBuilder, Resource, Slot, TemplateBuilder
+from hwsim.units import ceil_div
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Line:
         """The tree of a line: groups of about the root of its cores, even so that their arms differ in length."""
         root = isqrt(side - 1) + 1
         size = side if levels == 1 else min(side, root + root % 2)
-        return Line(side, size, -(-side // size))
+        return Line(side, size, ceil_div(side, size))
 
     @property
     def last(self) -> int:
