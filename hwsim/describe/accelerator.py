@@ -25,6 +25,7 @@ from hwsim.describe.quantity import (
     Parts,
     Ratio,
     Seconds,
+    Share,
     SomeBytes,
     Watts,
     Width,
@@ -54,6 +55,12 @@ class Vector(Block):
     per_cycle: dict[Dtype, Flop] = Field(description="operations of ONE unit per cycle; a FMA is two")
     special: FlopPerCycle = Field(description="exponentials and other special functions of ONE unit per cycle")
 
+    @model_validator(mode="after")
+    def _knows_fp32(self) -> Vector:
+        if "fp32" not in self.per_cycle:
+            raise refuse("nothing for fp32", "the operations in fp32 at least", at="per_cycle")
+        return self
+
 
 class Units(Block):
     """Arithmetic of the device."""
@@ -69,6 +76,14 @@ class Sram(Block):
     usable: SomeBytes = Field(description="bytes of ONE unit a program can have")
     port: BytesPerCycle = Field(description="bytes per cycle into ONE unit from the tier behind it")
 
+    @model_validator(mode="after")
+    def _has_what_is_usable(self) -> Sram:
+        if self.usable > self.capacity:
+            raise refuse(
+                f"{float(self.usable):g} B", f"at most the capacity of {float(self.capacity):g} B", at="usable"
+            )
+        return self
+
 
 class Hbm(Block):
     """Memory of the device: stacks or chips of one memory description."""
@@ -77,7 +92,7 @@ class Hbm(Block):
     stacks: Width = Field(description="stacks (or chips) of the memory")
     capacity: SomeBytes = Field(description="bytes of the device, as sold")
     rate: BytesPerSecond = Field(description="bytes per second of the device, as published")
-    efficiency: Ratio = Field(description="share of what the memory's commands allow that long streams reach")
+    efficiency: Share = Field(description="share of what the memory's commands allow that long streams reach")
     latency: Seconds = Field(description="time from a unit's request to its first byte")
     window: SomeBytes | None = Field(None, description="bytes the units keep in flight in ONE channel; none: enough")
 
@@ -135,6 +150,8 @@ class Power(Block):
         if self.limit <= self.static:
             static = f"more than the static power of {float(self.static):g} W"
             raise refuse(f"{float(self.limit):g} W", static, "raise power.limit: nothing is left for work", at="limit")
+        if self.limit < self.idle:
+            raise refuse(f"{float(self.idle):g} W", f"at most the limit of {float(self.limit):g} W", at="idle")
         return self
 
 
@@ -150,6 +167,25 @@ class Accelerator(OfClass, Description):
     tiers: Tiers
     links: Links
     power: Power
+
+    @model_validator(mode="after")
+    def _knows_each_type_and_tier(self) -> Accelerator:
+        """What nobody says does not count as nothing: efficiency and energy of a type, energy of a tier's bytes."""
+        types = "each type of units.tensor.per_cycle"
+        for at, wanted, known, told in (
+            ("generation.tensor.efficiency", self.units.tensor.per_cycle, self.generation.tensor.efficiency, types),
+            ("power.per_flop", self.units.tensor.per_cycle, self.power.per_flop, types),
+            ("power.per_byte", self.charged, self.power.per_byte, "each of " + ", ".join(self.charged)),
+        ):
+            lacking = [each for each in wanted if each not in known]
+            if lacking:
+                raise refuse("nothing for " + ", ".join(lacking), told, at=at)
+        return self
+
+    @property
+    def charged(self) -> list[str]:
+        """Tiers on the device whose bytes cost energy."""
+        return [tier for tier in ("sram", "l2", "hbm") if getattr(self.tiers, tier, None) is not None]
 
     def capacities(self) -> dict[str, int]:
         """Bytes of the device by tier."""

@@ -16,6 +16,8 @@ from pydantic import ModelWrapValidatorHandler, model_validator
 from pydantic_core import PydanticCustomError
 
 from hwsim.describe.block import Block
+from hwsim.describe.misplaced import similar
+from hwsim.describe.quantity import refuse
 
 # class -> the module with its Accelerator, Generation and Kernels
 CLASSES: Mapping[str, str] = {
@@ -63,14 +65,12 @@ class OfClass(Block):
 
 def _unknown(value: dict[str, Any]) -> PydanticCustomError:
     word = value.get("class")
+    misspelt = similar("class", value.keys() - {"class"}) if word is None else ""
+    if misspelt:
+        return refuse(f"unknown field '{misspelt}'", "the field 'class'", "did you mean 'class'?", at=misspelt)
     near = difflib.get_close_matches(str(word), CLASSES, n=1)
-    context = {
-        "got": "nothing" if word is None else repr(word),
-        "expected": "one of " + ", ".join(CLASSES),
-        "cure": f"did you mean '{near[0]}'?" if near else "",
-        "at": "class",
-    }
-    return PydanticCustomError("hwsim", "{expected}", context)
+    got = "nothing" if word is None else repr(word)
+    return refuse(got, "one of " + ", ".join(CLASSES), f"did you mean '{near[0]}'?" if near else "", at="class")
 
 
 def narrowed(annotation: object, value: object) -> object:

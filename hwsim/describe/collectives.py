@@ -8,13 +8,13 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from hwsim.describe.block import Block, Description
-from hwsim.describe.quantity import Bytes, BytesPerSecond, Count, Factor, Ratio, Seconds
+from hwsim.describe.quantity import Bytes, BytesPerSecond, Count, Factor, Seconds, Share
 
 
 class Ring(Block):
     """One protocol of the ring: every step passes a chunk to the neighbour."""
 
-    rate: Ratio = Field(description="share of the links' published rate that a chunk moves at")
+    rate: Share = Field(description="share of the links' published rate that a chunk moves at")
     start: Seconds = Field(description="set-up beyond the launch")
     step: Seconds = Field(description="fixed part of a step beyond the link's latency")
     copy_: Factor = Field(alias="copy", description="local copy of the own chunk, as a share of the chunk at that rate")
@@ -24,7 +24,7 @@ class Ring(Block):
 class Exchange(Block):
     """One protocol of the direct exchange: every rank sends to every other at once."""
 
-    rate: Ratio = Field(description="share of the links' published rate that the parts move at")
+    rate: Share = Field(description="share of the links' published rate that the parts move at")
     start: Seconds = Field(description="set-up beyond the launch and the link's latency")
     copy_: Factor = Field(alias="copy", description="local copy of the own part, as a share of the part at that rate")
     wire: Count = Field(1, description="bytes on a host path per byte (LL sends a flag with each word)")
@@ -38,7 +38,7 @@ class Kernel(Block):
     )
     launch: Seconds = Field(description="start, barriers, drain; the link's latency comes on top, once a step")
     peer: Seconds = Field(Fraction(0), description="the same per other rank")
-    rate: Ratio = Field(description="share of the links' published rate that bytes move at")
+    rate: Share = Field(description="share of the links' published rate that bytes move at")
     below: dict[str, Bytes] = Field(
         {}, description="by number of devices: smaller buffers always take it; empty: taken where fastest"
     )

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
-import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from hwsim.describe.block import Description
-from hwsim.describe.kinds import block_at, field_names
+from hwsim.describe.block import Block, Description
+from hwsim.describe.kinds import block_at, field_names, inside
+from hwsim.describe.misplaced import Home, homes, similar
 from hwsim.describe.resolve import source_line
 from hwsim.describe.tree import PROSE, Path, Tree, dotted, is_number
 from hwsim.errors import Fault
@@ -33,19 +32,45 @@ _EXPECTED: dict[str, str] = {
 
 def of_validation(error: ValidationError, cls: type[Description], tree: Tree) -> list[Fault]:
     """Faults of a failed validation, one for each thing wrong."""
-    return [_fault(item, cls, tree) for item in error.errors(include_url=False)]
+    items = [(_path(item), item) for item in error.errors(include_url=False)]
+    missing, unknown = (
+        sorted((path for path, item in items if item["type"] == kind), key=lambda path: tree.mark(path).key_line)
+        for kind in ("missing", "extra_forbidden")
+    )
+    empty = [path for path, item in items if item["type"] == "model_type" and item["input"] is None]
+    found = homes(unknown, missing, empty, lambda path: _fields_of(cls, path, tree))
+    explained, headings = {home.missing for home in found.values()}, set[Path]()
+    kept = []
+    for path, item in sorted(items, key=lambda each: each[0] not in found):
+        home = found.get(path)
+        if path in explained or (home is not None and home.missing in headings):
+            continue
+        if home is not None and home.is_heading:
+            headings.add(home.missing)
+        kept.append(_fault(path, item, cls, tree, home))
+    return kept
 
 
-def _fault(item: ErrorDetails, cls: type[Description], tree: Tree) -> Fault:
-    loc: Path = tuple(step for step in item["loc"] if step != "[key]")
+def _path(item: ErrorDetails) -> Path:
+    return tuple(step for step in item["loc"] if step != "[key]")
+
+
+def _fields_of(cls: type[Description], path: Path, tree: Tree) -> list[str]:
+    """Fields of the block that a missing field would be."""
+    around = block_at(cls, path[:-1], tree)
+    block = inside(around, path[-1]) if around else None
+    return field_names(block) if isinstance(block, type) and issubclass(block, Block) else []
+
+
+def _fault(loc: Path, item: ErrorDetails, cls: type[Description], tree: Tree, home: Home | None) -> Fault:
     context = item.get("ctx", {})
     kind = item["type"]
     if kind == "hwsim":
         got = str(context["got"]) if "at" in context else _shown(tree, loc, item["input"])
-        path = (*loc, context["at"]) if "at" in context else loc
+        path = (*loc, *context["at"].split(".")) if "at" in context else loc
         return _at(tree, path, got, str(context["expected"]), str(context.get("cure", "")))
     if kind == "extra_forbidden":
-        return _unknown(tree, loc, cls)
+        return _unknown(tree, loc, cls, home)
     if kind == "missing":
         return _missing(tree, loc, cls)
     expected = _EXPECTED.get(kind, item["msg"][:1].lower() + item["msg"][1:])
@@ -79,10 +104,9 @@ def _cure(item: ErrorDetails, expected: str) -> str:
     return ""
 
 
-def _did_you_mean(word: str, known: typing.Iterable[str]) -> str:
-    choices = {choice.lower(): choice for choice in known}
-    near = difflib.get_close_matches(word.lower(), choices, n=1, cutoff=0.6)
-    return f"did you mean '{choices[near[0]]}'?" if near else ""
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    near = similar(word, known)
+    return f"did you mean '{near}'?" if near else ""
 
 
 def _at(tree: Tree, path: Path, got: str, expected: str, cure: str = "", key: bool = False) -> Fault:
@@ -91,10 +115,13 @@ def _at(tree: Tree, path: Path, got: str, expected: str, cure: str = "", key: bo
     return Fault(place, got, expected, cure, dotted(path), source_line(mark, key))
 
 
-def _unknown(tree: Tree, loc: Path, cls: type[Description]) -> Fault:
+_SOURCE_MISSPELT = {_did_you_mean(word, [word]) for word in ("source", "status")}
+
+
+def _unknown(tree: Tree, loc: Path, cls: type[Description], home: Home | None) -> Fault:
     block = block_at(cls, loc[:-1], tree)
     known = field_names(block) if block else []
-    cure = _did_you_mean(str(loc[-1]), known)
+    cure = home.cure if home else _did_you_mean(str(loc[-1]), known)
     return _at(tree, loc, f"unknown field '{loc[-1]}'", f"one of {', '.join(known)}", cure, key=True)
 
 
@@ -111,19 +138,34 @@ def _missing(tree: Tree, loc: Path, cls: type[Description]) -> Fault:
     return Fault(mark.key_place, "nothing", expected, "", dotted(loc), source_line(mark, key=True))
 
 
-def without_source(tree: Tree, wrong: set[str]) -> Iterator[Fault]:
-    """A fault for the first number of each block that lacks source or status, paths already `wrong` left out."""
-    seen: set[Path] = set()
+def without_source(tree: Tree, found: list[Fault]) -> Iterator[Fault]:
+    """One fault for all numbers of a file that lack source or status, but for those with a fault already."""
+    wrong = {fault.path for fault in found}
+    if any(fault.cure in _SOURCE_MISSPELT for fault in found):
+        return
+    lacking: dict[tuple[str, str], list[Path]] = {}
     for path, value in tree.leaves():
         mark = tree.mark(path)
         if path[-1] in PROSE or (mark.source and mark.status) or not is_number(value):
             continue
-        if path[:-1] in seen or dotted(path) in wrong:
+        if any(dotted(path[:end]) in wrong for end in range(1, len(path) + 1)):
             continue
-        seen.add(path[:-1])
-        lacking = " and ".join(word for word, text in (("source", mark.source), ("status", mark.status)) if not text)
-        got = f"{mark.raw!r} without {lacking}"
-        yield _at(tree, path, got, "`source: ...` and `status: ...` in its block", "say where the number comes from")
+        words = " and ".join(word for word, text in (("source", mark.source), ("status", mark.status)) if not text)
+        lacking.setdefault((mark.where, words), []).append(path)
+    for (_, words), paths in lacking.items():
+        first, *others = paths
+        lines = sorted({tree.mark(path).line for path in others} - {tree.mark(first).line})
+        cure = "say where the number comes from, there or once at the top of the file" + _so_do(lines)
+        got = f"{tree.mark(first).raw!r} without {words}"
+        yield _at(tree, first, got, "`source: ...` and `status: ...` in its block", cure)
+
+
+def _so_do(lines: list[int]) -> str:
+    """Lines that lack the same."""
+    if not lines:
+        return ""
+    told = ", ".join(map(str, lines[:8])) + (f" and {len(lines) - 8} more" if len(lines) > 8 else "")
+    return f"; the same of line{'s' if len(lines) > 1 else ''} {told}"
 
 
 def distinct(faults: list[Fault]) -> list[Fault]:

@@ -9,13 +9,13 @@ from pydantic import Field
 
 from hwsim.describe.block import Block, Description
 from hwsim.describe.classes import DEFAULT_CLASS, OfClass
-from hwsim.describe.quantity import Dtype, Ratio, Seconds
+from hwsim.describe.quantity import Dtype, Seconds, Share
 
 
 class TensorUnit(Block):
     """How a tensor unit behaves beside its peak."""
 
-    efficiency: dict[Dtype, Ratio] = Field(description="share of the peak (highest clock) that kernels reach")
+    efficiency: dict[Dtype, Share] = Field(description="share of the peak (highest clock) that kernels reach")
 
 
 class Timing(Block):

@@ -10,21 +10,21 @@ from pydantic import Field
 from hwsim.describe import accelerator, generation, software
 from hwsim.describe.block import Block, Reference
 from hwsim.describe.gpu_kernels import Attention, Elementwise, Gemm
-from hwsim.describe.quantity import BytesPerCycle, Count, Natural, Ratio, Seconds, SomeBytes, Whole
+from hwsim.describe.quantity import BytesPerCycle, Count, Ratio, Seconds, Share, SomeBytes, Whole
 
 
 class TensorUnit(generation.TensorUnit):
     """How a tensor unit behaves beside its peak."""
 
-    streams: Ratio = Field(Fraction(1), description="share of what the memory sustains that operands reach")
-    alone: Ratio = Field(description="share of that a tile below 128 x 256 reaches when it is alone on its unit")
+    streams: Share = Field(Fraction(1), description="share of what the memory sustains that operands reach")
+    alone: Share = Field(description="share of that a tile below 128 x 256 reaches when it is alone on its unit")
     pair: Count = Field(description="units that can work on one tile together")
 
 
 class UnitLimits(Block):
     """What fits on one unit at a time."""
 
-    accumulators: Natural = Field(description="32-bit accumulators of ONE unit")
+    accumulators: Count = Field(description="32-bit accumulators of ONE unit")
     programs: Count = Field(description="most thread blocks of a matrix kernel on ONE unit")
     stage: SomeBytes = Field(description="bytes along k of one stage of a staged copy")
 

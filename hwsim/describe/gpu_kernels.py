@@ -17,8 +17,8 @@ from hwsim.describe.quantity import (
     Cycles,
     Dtype,
     Factor,
-    Ratio,
     Seconds,
+    Share,
     Tile,
     Whole,
     Width,
@@ -34,7 +34,7 @@ class Quantize(Block):
     launch: Seconds = Field(description="time of each beyond the launch of a plain kernel")
     rows: Seconds = Field(description="serial part at 256 rows or more (falls in proportion below)")
     columns: Seconds = Field(description="serial part at 8192 columns (in proportion)")
-    bandwidth: Ratio = Field(description="share of what the memory sustains that the passes over the activations reach")
+    bandwidth: Share = Field(description="share of what the memory sustains that the passes over the activations reach")
 
 
 class Gemm(Block):
@@ -53,7 +53,7 @@ class Elementwise(Block):
     """Norms, activations, rotary embedding, residual additions, sampling."""
 
     launch: Seconds = Field(description="start and drain of one kernel")
-    efficiency: Ratio = Field(description="share of what the memory sustains that a long kernel reaches")
+    efficiency: Share = Field(description="share of what the memory sustains that a long kernel reaches")
     sampler: Seconds | None = Field(None, description="start of all kernels of the sampler; none = as one kernel")
 
 
@@ -98,7 +98,7 @@ class Decode(Block):
     item: Cycles = Field(description="start and end of a work item: page table, queries, first bytes; rescale, output")
     tile_time: Cycles = Field(description="a tile beside its matrix products")
     l2_rate: BytesPerCycle | None = Field(None, description="out of the L2, per unit; none = what the chip gives")
-    distinct: Ratio = Field(Fraction(1), description="share of keys and values that differ in timed replays")
+    distinct: Share = Field(Fraction(1), description="share of keys and values that differ in timed replays")
     combine: Cycles = Field(description="the kernel that joins the parts")
     combine_split: Cycles = Field(description="the same per part")
     transpose: Cycles | None = Field(None, description="each of two copies that transpose queries and outputs (fa2)")
@@ -117,7 +117,7 @@ class Prefill(Block):
     )
     launch: Seconds = Field(description="start of the kernels of one call")
     item: Cycles = Field(description="start and end of a work item")
-    tensor: Ratio = Field(description="share of the tensor units' peak that its matrix products sustain")
+    tensor: Share = Field(description="share of the tensor units' peak that its matrix products sustain")
     softmax: Factor = Field(description="cycles per element (query x key) that matrix products do not hide")
     l2_rate: BytesPerCycle | None = Field(
         None, description="keys and values out of the L2, per unit; none = what the chip gives"

@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from hwsim.describe.block import Description
-from hwsim.describe.quantity import Parts, Ratio, Watts
+from hwsim.describe.quantity import Parts, Share, Watts
 
 
 class Host(Description):
@@ -18,4 +18,4 @@ class Host(Description):
     devices: Parts = Field(description="accelerators of ONE node")
     idle: Watts = Field(description="processors, memory, fans and network of ONE node while its accelerators wait")
     active: Watts = Field(description="what they draw more while its accelerators work")
-    supply: Ratio = Field(description="share of the power at the wall that supplies pass on")
+    supply: Share = Field(description="share of the power at the wall that supplies pass on")

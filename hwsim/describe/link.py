@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from hwsim.describe.block import Block, Description
-from hwsim.describe.quantity import Bytes, BytesPerSecond, Count, JoulesPerByte, Ratio, Seconds, refuse
+from hwsim.describe.quantity import Bytes, BytesPerSecond, Count, JoulesPerByte, Seconds, Share, refuse
 
 Message = Literal["read", "write", "data", "completion"]
 MESSAGES: tuple[Message, ...] = ("read", "write", "data", "completion")
@@ -55,7 +55,7 @@ class Link(Description):
     kind: ClassVar[str] = "link"
 
     rate: BytesPerSecond = Field(description="bytes per second in ONE direction, as published")
-    efficiency: Ratio = Field(description="share of the rate left for payload after headers and flow control")
+    efficiency: Share = Field(description="share of the rate left for payload after headers and flow control")
     latency: Seconds = Field(description="time of the first byte from end to end, switch included")
     energy: JoulesPerByte = Field(description="energy of one byte, both ends")
     flits: Flits | None = Field(None, description="what it sends, where messages are simulated one by one")

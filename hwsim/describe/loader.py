@@ -16,6 +16,7 @@ from hwsim.describe.block import Description
 from hwsim.describe.classes import narrowed
 from hwsim.describe.kinds import class_of, inside
 from hwsim.describe.library import a
+from hwsim.describe.misplaced import similar
 from hwsim.describe.plain import from_plain
 from hwsim.describe.resolve import apply_sets, derived_from, derived_system, expand, from_file, from_name, read_file
 from hwsim.describe.tree import Tree
@@ -109,10 +110,17 @@ def _find_file(file: File, kind: str | None) -> tuple[str, Tree]:
         return kind, alone
     told = kind or stated or library.kind_of_file(file) or ("study" if "study" in own.value else None)
     if told is None:
-        expected = "`kind: accelerator` (or another kind)"
-        raise bad(f"{file}:1:1", "a file without a kind", expected, "add the line, or say the kind")
+        raise _without_kind(own, file)
     library.check_kind(str(told), own.mark(("kind",)).place if stated else "kind")
     return str(told), from_file(file, str(told))
+
+
+def _without_kind(own: Tree, file: File) -> InputError:
+    near = similar("kind", own.value)
+    place, cure = f"{file}:1:1", "add the line, or say the kind"
+    if near:
+        place, cure = own.mark((near,)).key_place, f"did you mean 'kind' where '{near}' stands?"
+    return bad(place, "a file without a kind", "`kind: accelerator` (or another kind)", cure)
 
 
 def build(kind: str, tree: Tree) -> Description:
@@ -126,7 +134,7 @@ def build(kind: str, tree: Tree) -> Description:
     except ValidationError as error:
         found += faults.of_validation(error, cls, tree)
     if cls.needs_source:
-        found += faults.without_source(tree, {fault.path for fault in found})
+        found += faults.without_source(tree, found)
     if found or built is None:
         raise InputError(faults.distinct(found))
     built._tree = tree

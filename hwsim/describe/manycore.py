@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from hwsim.describe import accelerator, generation, software
 from hwsim.describe.block import Block, Reference
-from hwsim.describe.quantity import Bytes, BytesPerCycle, BytesPerSecond, Count, Cycles, Ratio, Seconds, refuse
+from hwsim.describe.quantity import Bytes, BytesPerCycle, BytesPerSecond, Count, Cycles, Seconds, Share, refuse
 
 Home = Literal["sram", "hbm"]
 
@@ -78,6 +78,11 @@ class Accelerator(accelerator.Accelerator):
         return self
 
     @property
+    def charged(self) -> list[str]:
+        """Tiers on the device whose bytes cost energy; `l2` is what the exchange brings."""
+        return [*super().charged, "l2"]
+
+    @property
     def home(self) -> Home:
         """Tier that holds a model's weights and its keys and values."""
         return self.weights
@@ -96,9 +101,9 @@ class Kernels(software.Kernels):
     class_: Literal["manycore"] = Field("manycore", alias="class", description="class of the accelerators")
     launch: Seconds = Field(description="start of an operator")
     superstep: Cycles = Field(description="code of a superstep beside its barrier, exchange and arithmetic")
-    reads: Ratio = Field(description="share of a tile's read rate that loops over resident weights and keys reach")
-    tensor: Ratio = Field(description="share of the units' sustained rate that products reach")
-    workspace: Ratio = Field(
+    reads: Share = Field(description="share of a tile's read rate that loops over resident weights and keys reach")
+    tensor: Share = Field(description="share of the units' sustained rate that products reach")
+    workspace: Share = Field(
         description="share of a tile's SRAM for the operands of one operator, where a model lies beside them"
     )
     head: Literal["wide", "weights"] = Field(description="type of the output head: 16 bits, or that of the weights")

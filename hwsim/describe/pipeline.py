@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hwsim.describe import accelerator, generation, software
 from hwsim.describe.block import Reference
-from hwsim.describe.quantity import BytesPerCycle, Cycles, Dtype, Ratio, Width
+from hwsim.describe.quantity import BytesPerCycle, Cycles, Dtype, Share, Width, refuse
 
 
 class Tensor(accelerator.Tensor):
@@ -31,6 +31,13 @@ class ScaleUp(accelerator.ScaleUp):
 
     node: Width = Field(description="chips of a node, each with a link to each other")
     between: Width = Field(description="links of ONE chip to other nodes")
+
+    @model_validator(mode="after")
+    def _has_so_many_links(self) -> ScaleUp:
+        if self.node - 1 + self.between > self.count:
+            wanted = f"{self.node - 1 + self.between} at least: one to each chip of a node, and those to others"
+            raise refuse(self.count, wanted, at="count")
+        return self
 
 
 class Links(accelerator.Links):
@@ -65,7 +72,7 @@ class Kernels(software.Kernels):
     """What a compiler's schedule does on the chips of one generation."""
 
     class_: Literal["pipeline"] = Field("pipeline", alias="class", description="class of the accelerators")
-    efficiency: Ratio = Field(description="share of the cycles in which a schedule keeps streams and units busy")
+    efficiency: Share = Field(description="share of the cycles in which a schedule keeps streams and units busy")
     convert: dict[Dtype, Dtype] = Field(
         {}, description="types that weights are stored in -> type the vector units convert them to on their way"
     )

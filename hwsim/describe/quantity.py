@@ -220,6 +220,7 @@ FlopPerCycle = Annotated[Fraction, Quantity("FLOP/cycle")]
 JoulesPerByte = Annotated[Fraction, Quantity("J/B")]
 JoulesPerFlop = Annotated[Fraction, Quantity("J/FLOP")]
 Ratio = Annotated[Fraction, Quantity("1")]
+Share = Annotated[Fraction, Quantity("1", low="0.0001")]  # of a rate that work waits for: never none
 Factor = Annotated[Fraction, Bare()]
 Count = Annotated[int, Whole(1)]
 Parts = Annotated[int, Whole(1, 2**20)]

@@ -10,7 +10,7 @@ from hwsim.describe.block import Block, Description, Reference
 from hwsim.describe.classes import DEFAULT_CLASS, OfClass
 from hwsim.describe.collectives import Collectives
 from hwsim.describe.generation import Generation
-from hwsim.describe.quantity import Count, Ratio, Seconds, Whole, Width, refuse
+from hwsim.describe.quantity import Count, Seconds, Share, Whole, Width, refuse
 
 
 class Kernels(OfClass):
@@ -28,7 +28,7 @@ class Scheduler(Block):
     block_tokens: Width = Field(16, description="tokens of a KV block")
     async_depth: Annotated[int, Whole(1, 2)] = Field(1, description="steps in flight")
     reserve: Literal["chunk", "prompt", "prompt+output"] = Field(description="KV that must be free to admit a request")
-    memory_fraction: Ratio = Field(description="share of the memory the server may use")
+    memory_fraction: Share = Field(description="share of the memory the server may use")
     prefix_cache: bool = Field(description="freed full blocks are found again")
     capture_sizes: list[Count] = Field([], description="token counts a captured graph pads to; none = no padding")
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from hwsim.describe import accelerator, generation, software
 from hwsim.describe.block import Block, Reference
-from hwsim.describe.quantity import Count, Ratio, Seconds, Width
+from hwsim.describe.quantity import Count, Seconds, Share, Width
 
 
 class Tensor(accelerator.Tensor):
@@ -61,8 +61,8 @@ class Gemm(Block):
     rows: list[Count] = Field(description="largest rows of a block of the output; blocks are of equal size")
     columns: list[Count] = Field(description="the same for its columns")
     depths: list[Count] = Field(description="the same along k")
-    scratchpad: Ratio = Field(description="share of the usable scratchpad for the blocks of one product")
-    efficiency: Ratio = Field(description="share of the arrays' sustained rate that its loops reach")
+    scratchpad: Share = Field(description="share of the usable scratchpad for the blocks of one product")
+    efficiency: Share = Field(description="share of the arrays' sustained rate that its loops reach")
     block: Seconds = Field(description="start of a block: its copies and addresses")
     inputs: InputStationary | None = Field(None, description="products that keep activations; none = where faster")
 
@@ -85,7 +85,7 @@ class Elementwise(Block):
     """Norms, activations, rotary embedding, residual additions, sampling."""
 
     launch: Seconds = Field(description="start of one fused loop")
-    efficiency: Ratio = Field(description="share of the memory's sustained rate a long loop reaches")
+    efficiency: Share = Field(description="share of the memory's sustained rate a long loop reaches")
 
 
 class Kernels(software.Kernels):

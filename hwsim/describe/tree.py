@@ -141,23 +141,33 @@ def _compose(text: str, where: str) -> Any:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         lines = text.splitlines()
-        shown = excerpt(lines[line - 1], column) if line <= len(lines) else ""
+        text_there = lines[line - 1] if line <= len(lines) else ""
+        shown = excerpt(text_there, column) if text_there else ""
         problem = " ".join(part for part in (error.context, error.problem) if part)
-        raise bad(f"{where}:{line}:{column}", problem, "YAML", _yaml_cure(problem), excerpt=shown) from None
+        got, cure = _yaml_problem(problem, text_there, column)
+        raise bad(f"{where}:{line}:{column}", got, "YAML", cure, excerpt=shown) from None
     except (YAMLError, RecursionError, ValueError) as error:
         raise bad(f"{where}:1:1", str(error).splitlines()[0], "YAML") from None
 
 
-_YAML_CURES = {
-    "mapping values are not allowed": "put a text that contains ': ' in quotes",
-    "cannot start any token": "indent with spaces and put special characters in quotes",
-    "expected <block end>": "check the indentation of this line",
-    "expected a single document": "write one description per file",
+# What ruamel.yaml calls a problem -> what stands there, in words, and what to do.
+_INDENTED = ("a line that is indented unlike those around it", "check the indentation of this line and the one above")
+_YAML_PROBLEMS = {
+    "expected <block end>": _INDENTED,
+    "expected '<document start>'": _INDENTED,
+    "mapping values are not allowed": ("a second ': ' in a line", "put a text that contains ': ' in quotes"),
+    "cannot start any token": ("", "indent with spaces and put special characters in quotes"),
+    "expected a single document": ("", "write one description per file"),
 }
+_KEY = re.compile(r" *[\w.-]+")
 
 
-def _yaml_cure(problem: str) -> str:
-    return next((cure for part, cure in _YAML_CURES.items() if part in problem), "")
+def _yaml_problem(problem: str, line: str, column: int) -> tuple[str, str]:
+    """What was got, and the cure; a mapping value at the first colon of a line is one of its indentation."""
+    known = next((words for part, words in _YAML_PROBLEMS.items() if part in problem), ("", ""))
+    if "mapping values are not allowed" in problem and _KEY.fullmatch(line[: column - 1]):
+        known = _INDENTED
+    return known[0] or problem, known[1]
 
 
 class _Reader:
@@ -200,10 +210,11 @@ class _Reader:
             line, column = key.start_mark.line + 1, key.start_mark.column + 1
             if type(key).__name__ != "ScalarNode":
                 self._fault(line, column, path, "a key that is a list or mapping", "a name")
-            elif key.value in result:
+                continue
+            if key.value in result:
                 cure = f"it stands in line {self.marks[(*path, key.value)].key_line} already"
                 self._fault(line, column, (*path, key.value), f"'{key.value}' twice", "each key once", cure)
-            else:
+            if result.get(key.value) is None:  # new, or a heading that stands twice: its block is below the second
                 below = Mark(self.where, source=source, status=status, key_line=line, key_column=column)
                 result[key.value] = self.value(item, (*path, key.value), below)
         return self._single(path, result) if "value" in result else result
