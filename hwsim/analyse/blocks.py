@@ -28,12 +28,24 @@ class Block:
 
 @dataclass(frozen=True)
 class Topology:
-    """How devices of a system are joined: kind, devices, those that stand by, devices of a node (0: none)."""
+    """How devices of a system are joined.
+
+    Attributes
+    ----------
+    kind : str
+    count, spares : int
+        Devices; those that stand by.
+    node : int
+        Devices of a node, 0: there are none.
+    sides : tuple of int
+        Of a torus.
+    """
 
     kind: str
     count: int
     spares: int = 0
     node: int = 0
+    sides: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,11 +78,26 @@ def blocks(description: Description) -> Picture:
     """
     if isinstance(description, System):
         scale_up, count = description.accelerator.links.scale_up, description.count
-        topology = Topology(scale_up.topology, count, description.spares, getattr(scale_up, "node", 0))
+        sides = box(count, max(scale_up.count // 2, 1)) if scale_up.topology == "torus" else ()
+        topology = Topology(scale_up.topology, count, description.spares, getattr(scale_up, "node", 0), sides)
         return _picture(description.accelerator, f"{count} x {description.accelerator.name}", topology)
     if isinstance(description, Accelerator):
         return _picture(description, description.name)
     raise bad("--draw", f"a {description.kind}", "an accelerator or a system", "e.g. hwsim show h100-sxm-x8 --draw")
+
+
+def box(count: int, dimensions: int) -> tuple[int, ...]:
+    """Sides of the most cubic box of so many devices, the longest first.
+
+    Examples
+    --------
+    >>> box(64, 3), box(32, 2), box(8, 3)
+    ((4, 4, 4), (8, 4), (2, 2, 2))
+    """
+    if dimensions == 1:
+        return (count,)
+    side = next(n for n in range(count, 0, -1) if count % n == 0 and n**dimensions <= count)
+    return (*box(count // side, dimensions - 1), side)
 
 
 def _picture(chip: Accelerator, title: str, topology: Topology | None = None) -> Picture:
@@ -79,15 +106,19 @@ def _picture(chip: Accelerator, title: str, topology: Topology | None = None) ->
 
 def _units(chip: Accelerator) -> tuple[Block, ...]:
     tensor, vector, clock = chip.units.tensor, chip.units.vector, chip.clocks.core
-    head = (f"{tensor.count:,} x at {exact(clock, 'Hz')}", *_structure(tensor))
+    head = (f"{_units_of(tensor.count)} at {exact(clock, 'Hz')}", *_structure(tensor))
     peaks = (f"{dtype} {si(peak * tensor.count * clock, 'FLOP/s')}" for dtype, peak in tensor.per_cycle.items())
     rates = (f"{dtype} {si(peak * vector.count * clock, 'FLOP/s')}" for dtype, peak in vector.per_cycle.items())
     half = getattr(vector, "half", None)
     wide = () if half is None else (f"16 bits {si(half * vector.count * clock, 'FLOP/s')}",)
     special = f"special {si(vector.special * vector.count * clock, '/s')}"
     return Block("tensor units", (*head, *peaks)), Block(
-        "vector units", (f"{vector.count:,} x", *rates, *wide, special)
+        "vector units", (_units_of(vector.count), *rates, *wide, special)
     )
+
+
+def _units_of(count: int) -> str:
+    return f"{count:,} unit{'s' if count > 1 else ''}"
 
 
 def _structure(tensor: Any) -> tuple[str, ...]:
@@ -95,7 +126,7 @@ def _structure(tensor: Any) -> tuple[str, ...]:
     for parts in ("arrays", "planes"):
         if hasattr(tensor, parts):
             return (f"{getattr(tensor, parts)} {parts} of {tensor.rows} x {tensor.cols}",)
-    return (f"{tensor.depth} x {tensor.columns} multipliers",) if hasattr(tensor, "depth") else ()
+    return (f"blocks of {tensor.depth} x {tensor.columns}",) if hasattr(tensor, "depth") else ()
 
 
 def _tiers(chip: Accelerator) -> tuple[Block, ...]:
@@ -108,7 +139,8 @@ def _tiers(chip: Accelerator) -> tuple[Block, ...]:
     facts = [_size(sram.capacity * count), f"{count:,} x {exact(sram.capacity, 'B')}"][: 2 if count > 1 else 1]
     facts += [f"port {port}"] if further or own_reads(chip) else []
     fabric = getattr(chip, "fabric", None)
-    facts += [f"mesh, {si(fabric.rate * clock, 'B/s')} a way, {exact(fabric.hop, 'cycle')} a hop"] if fabric else []
+    if fabric is not None:
+        facts += [f"mesh: {si(fabric.rate * clock, 'B/s')} a way", f"a hop in {exact(fabric.hop, 'cycle')}"]
     return (Block(TIERS["sram"], tuple(facts), near), *(_FURTHER[name](chip) for name in further))
 
 
@@ -147,7 +179,8 @@ _FURTHER = {"l2": _l2, "shared": _shared, "hbm": _hbm}
 def _ways(chip: Accelerator) -> tuple[Block, ...]:
     scale_up, host = chip.links.scale_up, chip.links.host.link
     name = scale_up.link.name or scale_up.link.id
-    lines = [f"{exact(scale_up.count, '1')} x {name}", f"{scale_up.topology}, up to {scale_up.devices:,}"]
+    links = name if scale_up.count == 1 else f"{scale_up.count} x {name}"
+    lines = [links, f"{scale_up.topology}, up to {scale_up.devices:,}"]
     lines += [f"{float(scale_up.link.efficiency):.0%} payload, {exact(scale_up.link.latency, 's')}"]
     others = Block("other devices", tuple(lines), si(scale_up.count * scale_up.link.rate, "B/s"))
     return others, Block("host", (host.name or host.id, exact(host.latency, "s")), si(host.rate, "B/s"))

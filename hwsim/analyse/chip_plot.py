@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 # Inches; the axes count in them too, so that text and boxes agree.
 WIDE, GAP, LINE, PAD = 2.1, 0.95, 0.17, 0.12
 CHARACTERS = 27  # of a line of a box
-COLOURS = {"units": "#cfe2f3", "tiers": "#d9ead3", "ways": "#fff2cc", "device": "#f7f7f7", "spare": "#eeeeee"}
+LETTER, BUS = 0.108, 0.16  # width of a letter of the title; from the units to what joins them
+COLOURS = {"units": "#cfe2f3", "tiers": "#d9ead3", "ways": "#fff2cc", "device": "#f7f7f7", "spare": "#b8b8b8"}
 EDGE = "#444444"
 MOST = {"torus": 64}  # devices of a system that are drawn one by one; else so many:
 FEW = 24
@@ -31,17 +32,20 @@ def draw(picture: Picture) -> Figure:
     inside = WIDE * (1 + len(picture.tiers)) + GAP * len(picture.tiers)
     below = max(map(_height, picture.ways)) + 0.75
     width = inside + 0.6 + (PANEL + 0.5 if picture.topology else 0)
-    height = max(tall + below + 1.0, PANEL + 0.9 if picture.topology else 0)
+    title = wrap(picture.title, int(width / LETTER))
+    head = 0.55 + 0.2 * (len(title) - 1)
+    height = head + max(tall + below + 0.25, PANEL + 0.4 if picture.topology else 0)
     drawing = figure(width, height)
     drawing.set_layout_engine("none")
     axes = drawing.add_axes((0, 0, 1, 1))
     axes.set_xlim(0, width)
     axes.set_ylim(0, height)
     axes.axis("off")
-    axes.text(0.3, height - 0.3, picture.title, fontsize=11, weight="bold", va="center")
-    _device(axes, picture, inside, height - 0.55, tall)
+    for number, line in enumerate(title):
+        axes.text(0.3, height - 0.3 - 0.2 * number, line, fontsize=11, weight="bold", va="center")
+    _device(axes, picture, inside, height - head, tall)
     if picture.topology:
-        _system(axes, picture.topology, (inside + 0.8 + PANEL / 2, height - 0.75 - PANEL / 2))
+        _system(axes, picture.topology, (inside + 0.8 + PANEL / 2, height - head - 0.2 - PANEL / 2))
     return drawing
 
 
@@ -49,19 +53,29 @@ def _device(axes: Axes, picture: Picture, inside: float, top: float, tall: float
     """Units to the left, tiers to the right of them, ways out below."""
     _frame(axes, 0.15, top - tall - 0.2, inside + 0.3, tall + 0.3)
     middle, at = top - tall / 2 - 0.05, top - (tall - sum(map(_height, picture.units)) - 0.3) / 2 - 0.05
+    ports = []
     for block in picture.units:
         _box(axes, (0.3, at), block, "units")
+        ports.append(at - _height(block) / 2)
         at -= _height(block) + 0.3
+    _bus(axes, 0.3 + WIDE, ports)
     for number, block in enumerate(picture.tiers):
         left = 0.3 + (number + 1) * (WIDE + GAP)
         _box(axes, (left, middle + _height(block) / 2), block, "tiers")
-        _arrow(axes, (left - GAP, middle), (left, middle), block.rate)
+        _arrow(axes, (left - GAP + (0 if number else BUS), middle), (left, middle), block.rate)
     bottom = top - tall - 0.2
     for number, block in enumerate(picture.ways):
         left = 0.3 + number * (WIDE + GAP)
         _box(axes, (left, bottom - 0.55), block, "ways")
         centre = left + WIDE / 2
         _arrow(axes, (centre, bottom), (centre, bottom - 0.55), f"{block.rate} each way", aside=True)
+
+
+def _bus(axes: Axes, left: float, ports: list[float]) -> None:
+    """What joins the units with the way to their SRAM."""
+    axes.plot([left + BUS] * 2, [ports[0], ports[-1]], color=EDGE, linewidth=1)
+    for port in ports:
+        axes.plot([left, left + BUS], [port, port], color=EDGE, linewidth=1)
 
 
 def _lines(block: Block) -> list[str]:
@@ -104,18 +118,22 @@ def _system(axes: Axes, topology: Topology, centre: Place) -> None:
     if topology.node and each > 1:
         each = ceil(each / topology.node) * topology.node
     shown = ceil(topology.count / each)
-    places, lines = _LAYOUTS[topology.kind](shown, topology.node if each == 1 else 0)
+    if len(topology.sides) > 2 and each == 1:
+        places, lines = _planes(topology.sides)
+    else:
+        places, lines = _LAYOUTS[topology.kind](shown, topology.node if each == 1 else 0)
     spare = shown - topology.spares // each
     for a, b in lines:
         (x, y), (u, v) = (_at(centre, place) for place in (a, b))
-        axes.plot([x, u], [y, v], color="#999999", linewidth=0.6, zorder=1)
+        axes.plot([x, u], [y, v], color="#999999", linewidth=0.6 if len(lines) < 100 else 0.25, zorder=1)
     side = min(0.32, 1.6 / sqrt(shown) if topology.kind == "torus" else 5.5 / shown)
     side = min(side, 0.14) if len(lines) and topology.node and each == 1 < shown / topology.node else side
     for number, place in enumerate(places):
         x, y = _at(centre, place)
         colour = COLOURS["units"] if number < spare else COLOURS["spare"]
         axes.plot([x], [y], "s", markersize=side * 72, color=colour, markeredgecolor=EDGE, zorder=2)
-    words = f"{topology.count:,} devices, {topology.kind}" + (f", {each} a square" if each > 1 else "")
+    kind = topology.kind + (f" of {' x '.join(map(str, topology.sides))}" if topology.sides else "")
+    words = f"{topology.count:,} devices, {kind}" + (f", {each} a square" if each > 1 else "")
     words += f"; {topology.spares} stand by (grey)" if topology.spares else ""
     axes.text(centre[0], centre[1] + PANEL / 2 + 0.12, words, fontsize=9, ha="center")
 
@@ -157,11 +175,15 @@ def _cycle(count: int, node: int) -> Layout:
 def _torus(count: int, node: int) -> Layout:
     """A grid; what joins its ends is drawn as stubs."""
     across = next(n for n in range(ceil(sqrt(count)), count + 1) if count % n == 0)
-    down = count // across
+    return _grid(across, count // across)
+
+
+def _grid(across: int, down: int) -> Layout:
+    """Rows and columns, each a ring."""
     step = 1.7 / max(across - 1, down - 1, 1)
     left, top = -step * (across - 1) / 2, step * (down - 1) / 2
     places = [(left + step * column, top - step * row) for row in range(down) for column in range(across)]
-    stub = 0.45 * step if count > 1 else 0.0
+    stub = 0.45 * step if across * down > 1 else 0.0
     lines = []
     for row in range(down if across > 1 else 0):
         y = top - step * row
@@ -169,6 +191,24 @@ def _torus(count: int, node: int) -> Layout:
     for column in range(across if down > 1 else 0):
         x = left + step * column
         lines.append(((x, top + stub), (x, -top - stub)))
+    return places, lines
+
+
+def _planes(sides: tuple[int, ...]) -> Layout:
+    """A box of three sides as planes beside one another; the third ring, through all planes, is said and not drawn."""
+    across, down, deep = sides
+    beside = ceil(sqrt(deep))
+    places: list[Place] = []
+    lines: list[tuple[Place, Place]] = []
+    own, joined = _grid(across, down)
+    for plane in range(deep):
+        x, y = 2 * (plane % beside) - beside + 1, beside - 1 - 2 * (plane // beside)
+
+        def at(place: Place, x: float = x, y: float = y) -> Place:
+            return (0.78 * place[0] + x) / beside, (0.78 * place[1] + y) / beside
+
+        places += map(at, own)
+        lines += [(at(a), at(b)) for a, b in joined]
     return places, lines
 
 

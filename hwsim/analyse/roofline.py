@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from hwsim.analyse.blocks import si, sram_rate
+from hwsim.analyse.level_names import Label, name_levels
 from hwsim.analyse.plots import figure
 from hwsim.describe.accelerator import Accelerator
 from hwsim.operators.machine import Machine
@@ -78,7 +80,9 @@ class Point:
     step, operator, dtype, bound : str
         "decode 8", "prefill 2048"; role in the model; what it is multiplied in; what limited it.
     time_ps, flops, bytes : int
-        Of one call on one device.
+        Of one call on one device; bytes that passed the memory.
+    share : float
+        Of the device's units that work on it: a region of a wafer, while others work on other batches.
     """
 
     step: str
@@ -88,20 +92,21 @@ class Point:
     time_ps: int
     flops: int
     bytes: int
+    share: float = 1.0
 
     @property
     def intensity(self) -> float:
-        """FLOP per byte."""
-        return self.flops / self.bytes
+        """FLOP per byte; infinite where a cache or the exchange brings all bytes."""
+        return self.flops / self.bytes if self.bytes else inf
 
     @property
     def rate(self) -> float:
-        """FLOP per second."""
-        return self.flops * 1e12 / self.time_ps
+        """FLOP per second of the device, all of its parts at such work."""
+        return self.flops * 1e12 / (self.time_ps * self.share)
 
 
 def points(deployment: Deployment) -> Iterator[Point]:
-    """Operators of a layer at some decodes and some prompt tokens a step; those that move nothing are left out."""
+    """Operators of a layer at some decodes and some prompt tokens a step."""
     placement, memory = deployment.placement, deployment.system.accelerator.home
     for step, count, machine in _steps(deployment):
         for use in placement.tokens:
@@ -130,10 +135,10 @@ def _point(
     machine: Machine, step: str, name: str, kind: str, dims: Mapping[str, object], dtype: str, memory: str
 ) -> Iterator[Point]:
     result = simulate(machine, kind, dims, dtype)
-    moved = result.bytes.get(memory)
-    if result.error[0] is None and moved is not None and moved[0]:
-        sizes = int(result.time_ps[0]), useful_flops(kind, dims), int(moved[0])
-        yield Point(step, name, machine.multiplied(dtype), result.bound_name(0), *sizes)
+    if result.error[0] is None:
+        sizes = int(result.time_ps[0]), useful_flops(kind, dims), int(result.bytes[memory][0])
+        share = machine.cores / machine.chip.units.tensor.count
+        yield Point(step, name, machine.multiplied(dtype), result.bound_name(0), *sizes, share)
 
 
 def useful_flops(kind: str, dims: Mapping[str, Any]) -> int:
@@ -185,9 +190,10 @@ def draw(found: list[tuple[Roof, list[Point]]], title: str = "") -> Figure:
     drawing = figure(10.5, 6)
     axes = drawing.subplots()
     low, high = _reach(found)
+    labels: list[Label] = []
     for number, (roof, own) in enumerate(found):
         colour = COLOURS[number % len(COLOURS)]
-        _roof(axes, roof, colour, (low, high), high ** (1 - 0.2 * (number % 4)) * low ** (0.2 * (number % 4)))
+        labels += _roof(axes, roof, colour, (low, high), "-" if number < len(COLOURS) else "--")
         for point in own:
             face = "white" if point.step.startswith("decode") else colour
             place = [min(point.intensity, high / 1.1)], [point.rate]
@@ -199,6 +205,7 @@ def draw(found: list[tuple[Roof, list[Point]]], title: str = "") -> Figure:
     axes.set_ylabel("FLOP/s of one device")
     axes.set_title(title, fontsize="medium")
     axes.grid(alpha=0.25, which="both")
+    name_levels(drawing, axes, labels)
     _legend(axes, found)
     drawing.legend(loc="outside right upper", frameon=False, fontsize=8)
     return drawing
@@ -207,25 +214,24 @@ def draw(found: list[tuple[Roof, list[Point]]], title: str = "") -> Figure:
 def _reach(found: list[tuple[Roof, list[Point]]]) -> tuple[float, float]:
     """FLOP per byte that the picture begins and ends with; what lies in a cache would be far to the right."""
     ridges = [roof.ridge(dtype) for roof, _ in found for dtype in roof.peaks]
-    places = [point.intensity for _, own in found for point in own]
+    places = [point.intensity for _, own in found for point in own if point.bytes]
     return min(*ridges, *places, 1.0) / 2, max(ridges) * 40
 
 
-def _roof(axes: Axes, roof: Roof, colour: str, reach: tuple[float, float], names: float) -> None:
-    """Memory's slope up to the highest peak, and a level for each peak, named left of `names`."""
+def _roof(axes: Axes, roof: Roof, colour: str, reach: tuple[float, float], style: str) -> list[Label]:
+    """Memory's slope up to the highest peak, and a level for each peak; their names with where they begin."""
     levels: dict[float, list[str]] = {}
     for dtype, best in roof.peaks.items():
         levels.setdefault(float(best), []).append(dtype)
     top = max(levels)
     slope = [reach[0], top / float(roof.rate)]
     label = f"{roof.system}, {roof.memory} {si(roof.rate, 'B/s')}"
-    axes.plot(slope, [x * float(roof.rate) for x in slope], color=colour, linewidth=1.5, label=label)
-    for peak, dtypes in levels.items():
-        axes.plot(
-            [peak / float(roof.rate), reach[1]], [peak, peak], color=colour, linewidth=1.5 if peak == top else 0.9
-        )
-        text = f"{', '.join(dtypes)} {si(peak, 'FLOP/s')}"
-        axes.text(names / 1.05, peak * 1.03, text, fontsize=7, color=colour, ha="right", va="bottom")
+    axes.plot(slope, [x * float(roof.rate) for x in slope], color=colour, linestyle=style, linewidth=1.5, label=label)
+    for peak in levels:
+        level = [peak / float(roof.rate), reach[1]], [peak, peak]
+        axes.plot(*level, color=colour, linestyle=style, linewidth=1.5 if peak == top else 0.9)
+    names = ((peak, f"{', '.join(dtypes)} {si(peak, 'FLOP/s')}") for peak, dtypes in levels.items())
+    return [Label(text, peak / float(roof.rate), peak, colour) for peak, text in names]
 
 
 def _legend(axes: Axes, found: list[tuple[Roof, list[Point]]]) -> None:

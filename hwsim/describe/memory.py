@@ -26,7 +26,9 @@ class Memory(Description):
 
     kind: ClassVar[str] = "memory"
 
-    standard: Literal["HBM2", "HBM2e", "HBM3", "HBM3e", "HBM4", "DDR4", "DDR5", "LPDDR5X", "GDDR6", "GDDR7", "NAND"]
+    standard: Literal[
+        "HBM2", "HBM2e", "HBM3", "HBM3e", "HBM4", "DDR4", "DDR5", "LPDDR5", "LPDDR5X", "GDDR6", "GDDR7", "NAND"
+    ]
     capacity: Bytes = Field(description="bytes of one stack or chip")
     law: Law
     energy: JoulesPerByte = Field(description="energy of one byte, the way to the controller included")

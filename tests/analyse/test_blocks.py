@@ -5,7 +5,7 @@ from itertools import combinations
 import pytest
 from click.testing import CliRunner
 
-from hwsim.analyse.blocks import blocks, si
+from hwsim.analyse.blocks import blocks, box, si
 from hwsim.cli import cli
 from hwsim.describe import load
 from hwsim.describe.library import names
@@ -35,8 +35,8 @@ def test_every_chip_and_system_is_drawn_without_boxes_over_one_another(name: str
     assert len(boxes) >= 5
     assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
-    for box in boxes:
-        assert left < box.x0 and box.x1 < right and low < box.y0 and box.y1 < high
+    for each in boxes:
+        assert left < each.x0 and each.x1 < right and low < each.y0 and each.y1 < high
 
 
 @pytest.mark.parametrize("name", ["h100-sxm", "wse-3", "groq-576", "ipu-gc200", "mtia-v2", "tpu-v6e-x16"])
@@ -62,7 +62,7 @@ def test_the_blocks_of_a_gpu_are_what_its_description_says() -> None:
 def test_a_chip_without_memory_shows_the_rate_of_its_sram() -> None:
     (sram,) = blocks(load("wse-3")).tiers
     assert sram.rate == "21.0 PB/s"
-    assert sram.lines[-1] == "mesh, 4.40 GB/s a way, 1 cycle a hop"
+    assert sram.lines[-2:] == ("mesh: 4.40 GB/s a way", "a hop in 1 cycle")
 
 
 def test_spare_devices_of_a_system_are_said() -> None:
@@ -83,3 +83,18 @@ def test_show_draws_into_a_file_and_models_are_refused(tmp_path) -> None:
     assert "tensor units" in (tmp_path / "h100.svg").read_text()
     with pytest.raises(InputError, match="a model, expected an accelerator or a system"):
         blocks(load("llama-3.1-8b"))
+
+
+@pytest.mark.parametrize(
+    ("count", "dimensions", "sides"), [(64, 3, (4, 4, 4)), (128, 3, (8, 4, 4)), (12, 2, (4, 3)), (1, 2, (1, 1))]
+)
+def test_the_sides_of_a_torus_are_the_most_cubic(count: int, dimensions: int, sides: tuple[int, ...]) -> None:
+    assert box(count, dimensions) == sides
+
+
+@pytest.mark.parametrize("name", CHIPS)
+def test_the_title_of_a_drawing_ends_inside_it(name: str) -> None:
+    drawing = chip_plot.draw(blocks(load(name)))
+    renderer = FigureCanvasAgg(drawing).get_renderer()
+    right = drawing.bbox.x1
+    assert all(text.get_window_extent(renderer).x1 <= right for text in drawing.axes[0].texts)

@@ -1,5 +1,7 @@
 """Rooflines say what descriptions say, and no simulated operator is above its roof."""
 
+from itertools import combinations
+
 import pytest
 from click.testing import CliRunner
 
@@ -8,6 +10,9 @@ from hwsim.cli import cli
 from hwsim.describe import load
 from hwsim.describe.library import names
 from hwsim.serving.deployment import compile
+
+pytest.importorskip("matplotlib")
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 # A system of every class with a model that it holds.
 PLACED = [
@@ -76,3 +81,17 @@ def test_the_command_prints_and_draws(tmp_path) -> None:
     done = CliRunner().invoke(cli, ["roofline", "h100-sxm", "groq-lpu", "-o", str(tmp_path / "roofs.svg")])
     assert done.exit_code == 0, done.output
     assert "319.6" in done.output and (tmp_path / "roofs.svg").stat().st_size > 10_000
+
+
+def test_names_of_levels_cover_one_another_nowhere() -> None:
+    drawing = draw([(roof(name), []) for name in ("b200-sxm", "mi300x", "tpu-v7", "ipu-bow", "mtia-v2", "groq-lpu")])
+    renderer = FigureCanvasAgg(drawing).get_renderer()
+    names = [text.get_window_extent(renderer) for text in drawing.axes[0].texts]
+    assert len(names) == 12
+    assert not any(one.overlaps(other) for one, other in combinations(names, 2))
+
+
+def test_a_wafer_at_work_is_all_of_its_regions() -> None:
+    found = list(points(compile("wse-3", "llama-3.1-8b", "", "ideal", precision="fp16")))
+    assert all(0 < point.share < 0.05 for point in found)
+    assert max(point.rate / roof("wse-3").at(point.intensity, point.dtype) for point in found) > 0.1
