@@ -22,11 +22,10 @@ import numpy as np
 
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t
-from hwsim._core.steps cimport Steps
+from hwsim._core.steps cimport Steps, StepSums
 from hwsim._core.queues cimport link_tail, unlink
 from hwsim._core.scheduler cimport Scheduler
 from hwsim._core.serve_rows cimport FINISHED, INBOX, PREFILL, REFUSED, WAITING, ChunkRow, ReplicaRow, StepRow
-from hwsim._core.step_surface cimport StepSums, step_time
 from hwsim._core.surface cimport OUTSIDE, MissingList, Surface, ask, miss
 
 from hwsim._core import serve_types as types
@@ -125,8 +124,7 @@ cdef class ServeRun(Scheduler):
         self.pad, self.layers, self.step_gap = costs.pad, costs.layers, costs.step_gap_ps
         self.seq_gap, self.mixed_gap = costs.seq_gap_ps, costs.mixed_gap_ps
         if costs.step is not None:
-            form = costs.step.form
-            self.steps = Steps(costs.step.axes, costs.step.keys, costs.step.offsets, form.constants(), form.parts)
+            self.steps = costs.step.table
         if costs.prefill is not None:
             point_at(&self.prefill, costs.prefill, types.PREFILL)
             point_at(&self.decode, costs.decode, types.DECODE)
@@ -391,7 +389,7 @@ cdef class ServeRun(Scheduler):
         sums.longest = (self.step.longest + self.tile_tokens - 1) // self.tile_tokens
         sums.keys = self.step.sum_context
         sums.moment = self.sum_squares if self.step.n_decode else 0
-        time = step_time(&self.steps.table, &sums, cells, self.guess)
+        time = self.steps.price(&sums, cells, self.guess)
         self.step.cell, self.step.decode_cell = cells[0], cells[1]
         if time < 0:
             for i in range(2):

@@ -6,7 +6,7 @@ Times are picoseconds (int64). -1 marks a cost that nobody has simulated yet and
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from hwsim.errors import bad
 from hwsim.units import ceil_div
 
+if TYPE_CHECKING:
+    from hwsim._core.steps import Steps
+
 Ints = NDArray[np.int64]
-Number = TypeVar("Number", int, Ints)
 
 # Schedulers: one mixed batch of decodes and chunks (vLLM, TRT-LLM) · prefill batches first, never mixed (SGLang) ·
 # a batch formed when the replica is empty, prefilled, decoded to the end.
@@ -271,43 +273,19 @@ def _check_table(table: Ints, shape: tuple[int, ...], name: str) -> None:
         raise bad(name, f"{table.dtype} of shape {table.shape}", f"contiguous int64 of shape {shape}")
 
 
-class StepSums(NamedTuple, Generic[Number]):
-    """What the attention of a step is asked by, of one step (int) or many (int64[n]); the core's fields."""
-
-    tokens: Number  # of the chunks: sum of new tokens
-    squares: Number  # sum of their squares
-    behind: Number  # sum of new tokens x cached keys
-    reach: Number  # largest cached + new
-    widest: Number  # most new tokens of one
-    decodes: Number  # decoding sequences
-    tiles: Number  # sum of their contexts in tiles of TILE_TOKENS keys, each rounded up
-    longest: Number  # largest of them
-    keys: Number  # sum of their contexts in keys
-    moment: Number  # sum of the squares of these
-
-
 class StepTimes(Protocol):
-    """Attention of whole steps, one layer (operators.step): tables the core reads, an answer for the reference.
+    """Attention of whole steps, one layer (operators.step).
 
     Attributes
     ----------
-    axes, keys, offsets, form
-        Grid, samples and closed form as `hwsim._core.steps.Steps` takes them; the arrays stay the same, samples are
-        added in place when a run returns MISSING with (STEP, cell, 0).
+    table : hwsim._core.steps.Steps
+        What core and reference ask; samples are added when a run returns MISSING with (STEP, cell, 0).
     """
 
-    keys: Ints
-    offsets: Ints
-    form: Any
+    table: Steps
 
-    @property
-    def axes(self) -> tuple[Ints, ...]: ...
-
-    def time(self, sums: StepSums[int]) -> int:
-        """Picoseconds of one layer."""
-
-    def cells_of_step(self, sums: StepSums[int]) -> tuple[int, int]:
-        """Cells that answer: of the step or its chunks, and of decodes in a kernel of their own (-1 = none)."""
+    def fill(self, cells: Ints) -> None:
+        """Put samples of the cells that have none into the table."""
 
 
 @dataclass(frozen=True)

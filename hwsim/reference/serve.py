@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim._core import serve_types as types
+from hwsim._core.step_tables import StepSums
 from hwsim.reference.blocks import Blocks, Request
+from hwsim.reference.steps import Steps
 from hwsim.units import ceil_div
 
 OUTPUT, ARRIVAL, SCHEDULE = range(3)
@@ -338,7 +340,7 @@ class Serving:
             return padded, self.attend(batch, tiles), (-1, -1)
         contexts = [context for _, context in batch.decodes]
         sums = sums_of([(t, cached) for _, t, cached in batch.chunks], contexts, self.rules.tile_tokens)
-        return padded, costs.step.time(sums), costs.step.cells_of_step(sums)
+        return padded, *Steps(costs.step).price(sums)
 
     def attend(self, batch: Batch, tiles: list[int]) -> int:
         """Attention of one layer: each chunk, then the decodes together, one after the other."""
@@ -376,10 +378,10 @@ class Serving:
         return ceil_div(total, area)
 
 
-def sums_of(chunks: list[tuple[int, int]], contexts: list[int], tile_tokens: int) -> types.StepSums[int]:
+def sums_of(chunks: list[tuple[int, int]], contexts: list[int], tile_tokens: int) -> StepSums:
     """Sums of a step from its chunks (tokens, cached) and the contexts of its decodes."""
     tiles = [ceil_div(context, tile_tokens) for context in contexts]
-    return types.StepSums(
+    return StepSums(
         tokens=sum(t for t, _ in chunks),
         squares=sum(t * t for t, _ in chunks),
         behind=sum(t * cached for t, cached in chunks),

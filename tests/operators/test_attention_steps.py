@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hwsim._core.steps import Steps
+from hwsim._core.step_tables import StepSums
 from hwsim.errors import InputError
 from hwsim.operators.machine import Machine
-from hwsim.operators.mapper.gpu.step_grid import nearest
 from hwsim.operators.mapper.gpu.step_standard import standard_lengths
 from hwsim.operators.mapper.gpu.step_surface import StepSurface, sums_of
 from hwsim.operators.mapper.gpu.steps import simulate_steps
 from hwsim.operators.simulate import simulate
 from hwsim.operators.step import Step, StepShape
+from hwsim.reference.steps import Steps
 
 BUDGET, MOST, LONGEST = 2048, 256, 200_000
 Lengths = np.ndarray  # int64[n, 2]: prompt and output tokens
@@ -119,20 +119,16 @@ def test_standard_lengths_have_the_number_sum_and_longest_asked_for(
     assert found.sum() == pytest.approx(tiles, rel=0.1)
 
 
-def test_the_nearest_grid_point_is_so_by_ratio() -> None:
-    grid = np.array([1, 2, 4, 8])
-    assert nearest(grid, np.array([0, 1, 14, 15, 28, 29, 100]), 10).tolist() == [0, 0, 0, 1, 1, 2, 3]
-
-
 @pytest.mark.parametrize("software", ["vllm", "trtllm", "ideal"])
-def test_the_core_composes_as_numpy_does(software: str) -> None:
+def test_the_core_composes_as_the_reference_does(software: str) -> None:
     of = surface("h100-sxm", software, 8, 1)
     steps = drawn(invented(), 60, seed=2)
     steps += [Step(step.chunks) for step in steps[:20]] + [Step((), step.contexts) for step in steps[:20]]
-    sums = sums_of(steps)
-    expected = of.ask(sums)
-    core = Steps(of.axes, of.keys, of.offsets, of.form.constants(), of.form.parts)
-    assert core.ask(np.ascontiguousarray(np.stack(sums, axis=1))).tolist() == expected.tolist()
+    sums, reference = sums_of(steps), Steps(of)
+    times, (_, cells) = of.ask(sums), of.table.ask(sums)
+    assert [reference.price(StepSums(*row)) for row in sums.tolist()] == list(
+        zip(times.tolist(), map(tuple, cells.tolist()), strict=True)
+    )
 
 
 def test_an_answer_does_not_depend_on_what_was_asked_before() -> None:

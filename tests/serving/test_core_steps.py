@@ -6,21 +6,23 @@ from serve_cases import Case, random_case
 
 from hwsim._core import serve_types as types
 from hwsim._core.serve import ServeRun
-from hwsim.operators.mapper.gpu.step_form import StepForm
-from hwsim.operators.mapper.gpu.step_grid import StepGrid
-from hwsim.operators.mapper.gpu.step_surface import CAPACITY, NONE, StepSurface, slot_of
+from hwsim._core.step_tables import FORM_ROW, MOST_PARTS
+from hwsim._core.steps import Steps
+from hwsim.errors import HwsimError
 from hwsim.reference import serve as reference
+from hwsim.reference.steps import nearest
 
 
-class MadeUp(StepSurface):
-    """A surface whose samples are drawn from their cell's number instead of simulated."""
+class MadeUp:
+    """A table of steps whose samples are drawn from their cell's number instead of simulated."""
 
     def __init__(self, case: Case, one_kernel: bool) -> None:
         rng = np.random.default_rng(case.seed)
         longest = int((case.requests.prompt_tokens + case.requests.output_tokens).max(initial=1))
-        some = {name: int(rng.integers(1, 60)) for name in StepForm.__dataclass_fields__}
-        flags = {"one_kernel": one_kernel, "heads_first": bool(rng.integers(2))}
-        self.form = StepForm(**(some | flags | {"parts": rng.integers(1, 4, 129 * (case.rules.max_tokens + 1))}))
+        form = np.zeros(1, FORM_ROW)
+        for name in FORM_ROW.names or ():
+            form[name] = rng.integers(1, 60)
+        form["one_kernel"], form["heads_first"] = one_kernel, rng.integers(2)
         axes = (
             np.arange(1, 5),
             np.array([0, 1, 8, 32, 128]),
@@ -30,15 +32,11 @@ class MadeUp(StepSurface):
             2 ** np.arange(4, 12),
             2 ** np.arange(4, 12),
         )
-        self.grid = StepGrid(axes, self.form)
-        self.keys, self.offsets = np.zeros(CAPACITY, np.int64), np.zeros(CAPACITY, np.int64)
+        self.table = Steps(axes, form, rng.integers(1, 4, (case.rules.max_tokens + 1, MOST_PARTS + 1)))
 
     def fill(self, cells: np.ndarray) -> None:
-        for cell in np.unique(cells[self.find(cells) == NONE]).tolist():
-            place = slot_of(cell)
-            while self.keys[place]:
-                place = (place + 1) % CAPACITY
-            self.keys[place], self.offsets[place] = cell + 1, cell % 997 - 300
+        new = np.array([cell for cell in np.unique(cells).tolist() if self.table.offset(cell) is None], np.int64)
+        self.table.put(new, new % 997 - 300)
 
 
 def costs(case: Case, one_kernel: bool) -> types.Costs:
@@ -74,3 +72,25 @@ def test_core_and_reference_agree_on_steps_priced_as_a_whole(one_kernel):
 def test_sums_of_a_step_are_those_the_table_of_steps_is_asked_by():
     sums = reference.sums_of([(10, 0), (4, 100)], [20, 7], 8)
     assert sums == (14, 116, 400, 104, 10, 2, 4, 3, 27, 449)
+
+
+def made_up() -> Steps:
+    axes = [np.arange(1, 3)] * 7
+    return Steps(axes, np.ones(1, FORM_ROW), np.ones((1, MOST_PARTS + 1), np.int64), bits=8)
+
+
+def test_every_sample_put_is_found_and_no_other():
+    table, cells = made_up(), np.random.default_rng(1).permutation(5000)[:200]
+    table.put(cells[:120], 2 * cells[:120])
+    table.put(cells[120:], 2 * cells[120:])
+    assert [table.offset(cell) for cell in range(5000)] == [2 * c if c in cells else None for c in range(5000)]
+
+
+def test_a_full_table_is_refused():
+    with pytest.raises(HwsimError, match="steps of more than 224 kinds"):
+        made_up().put(np.arange(225), np.arange(225))
+
+
+def test_the_nearest_grid_point_is_so_by_ratio():
+    grid = np.array([1, 2, 4, 8])
+    assert [nearest(grid, num, 10) for num in (0, 1, 14, 15, 28, 29, 100)] == [0, 0, 0, 1, 1, 2, 3]

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from hwsim._core.serve_types import TILE_TOKENS as TILE
 from hwsim._core.serve_types import Ints
+from hwsim._core.step_tables import QUARTERS, TILE
 from hwsim.units import ceil_div
 
-QUARTERS = 4  # new tokens over those of the widest chunk are counted in quarters
 BITS = 20  # of a power of i / n behind the point
-FINE = 64  # parts of a tile
+TILE_PARTS = 64
 MIX = 16  # steps from one power to the next
 POWERS = (0, 1, 2, 3, 5, 8, 13, 21, 34, 55)
 
@@ -39,8 +38,8 @@ def standard_lengths(decodes: int, tiles: int, longest: int, moment: int) -> lis
         Mean square over squared mean, in 1/16.
     """
     longest = max(min(longest, tiles - decodes + 1), ceil_div(tiles, decodes))
-    fine, top = (tiles - longest) * FINE, longest * FINE
-    wanted = moment * tiles * tiles * FINE * FINE // (16 * decodes) - top * top
+    fine, top = (tiles - longest) * TILE_PARTS, longest * TILE_PARTS
+    wanted = moment * tiles * tiles * TILE_PARTS * TILE_PARTS // (16 * decodes) - top * top
     place = (np.arange(1, decodes, dtype=np.int64) << BITS) // decodes
     curves = [_power(place, exponent) for exponent in POWERS]
     low, high = 0, (len(curves) - 1) * MIX
@@ -49,7 +48,7 @@ def standard_lengths(decodes: int, tiles: int, longest: int, moment: int) -> lis
         each = _cut_off(_mixed(curves, middle), fine, top)
         low, high = (middle, high) if int((each * each).sum()) <= wanted else (low, middle)
     each = _cut_off(_mixed(curves, low), fine, top)
-    ends = (np.cumsum(each) + FINE // 2) // FINE
+    ends = (np.cumsum(each) + TILE_PARTS // 2) // TILE_PARTS
     whole = np.append(np.clip(np.diff(ends, prepend=0), 1, longest), longest)
     order = np.argsort(np.arange(decodes) * 0x9E3779B1 % (1 << 32), kind="stable")
     return (whole[order] * TILE - TILE // 2).tolist()
