@@ -9,7 +9,7 @@ from pydantic import Field
 
 from hwsim.describe import accelerator, generation, software
 from hwsim.describe.block import Block, Reference
-from hwsim.describe.gpu_kernels import Attention, Elementwise, Gemm
+from hwsim.describe.gpu_kernels import Attention, Elementwise, Experts, Gemm
 from hwsim.describe.quantity import BytesPerCycle, Count, Ratio, Seconds, Share, SomeBytes, Whole
 
 
@@ -103,3 +103,4 @@ class Kernels(software.Kernels):
     gemm: Gemm
     attention: Attention
     elementwise: Elementwise
+    moe: Experts

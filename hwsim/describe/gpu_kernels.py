@@ -57,6 +57,17 @@ class Elementwise(Block):
     sampler: Seconds | None = Field(None, description="start of all kernels of the sampler; none = as one kernel")
 
 
+class Experts(Block):
+    """A layer of experts: grouped matrix multiplications, and the kernels that move rows to and from them."""
+
+    tiles: list[Tile] = Field(description="output tiles of one unit: rows of an expert x columns", min_length=1)
+    pair_tiles: list[Tile] = Field([], description="output tiles of two units together")
+    launch: Seconds = Field(description="start and drain of each kernel beside the matrix multiplications")
+    row: Seconds = Field(description="one row in a kernel that moves rows: a thread block from first to last byte")
+    rate: BytesPerCycle = Field(description="bytes in and out that those kernels move, per unit")
+    expert: Seconds = Field(description="setting up the problem of one expert of the device")
+
+
 class Splits(Block):
     """Rule that cuts the keys of one sequence over several work items (split-KV)."""
 

@@ -141,10 +141,11 @@ class _Reader:
         if not text:
             self.fault(f"no {dim.name}", f"{kind.name} needs {dim.name} ({dim.meaning})")
             return dim.low
-        if not text.isascii() or not text.isdigit() or not dim.low <= int(text) <= dim.high:
-            self.fault(f"{dim.name} {text!r}", f"a whole number from {dim.low} to {dim.high}")
+        number = dim.number(text)
+        if number is None:
+            self.fault(f"{dim.name} {text!r}", dim.wanted)
             return dim.low
-        return int(text)
+        return number
 
     def fault(self, got: str, expected: str, cure: str = "") -> None:
         self.faults.append(Fault(self.where, got, expected, cure))

@@ -74,6 +74,15 @@ def work_of(kind: str, d: Floats) -> np.ndarray:
     if kind == "gemm":
         result: np.ndarray = 2 * d["m"] * d["n"] * d["k"] * d["batch"]
         return result
+    if kind == "moe":
+        result = (
+            6
+            * d["tokens"]
+            * d["hidden"]
+            * (d["intermediate"] / d["tp"])
+            * np.minimum(d["top_k"], d["experts"] / d["ep"])
+        )
+        return result
     if kind == "attention_mixed":
         pairs = d["prefill_chunk"] * (d["kv_prefill"] + d["prefill_chunk"]) + d["n_decode"] * d["kv_decode"]
     elif kind in ("attention_prefill", "attention_decode"):

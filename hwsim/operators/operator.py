@@ -6,12 +6,13 @@ memo and validation read their columns from `KINDS`, so a new kind is one entry 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from hwsim.errors import bad
+from hwsim.operators import experts
 
 DTYPES: tuple[str, ...] = ("bf16", "fp16", "fp8", "nvfp4", "int8", "int4")
 
@@ -23,13 +24,37 @@ LIMIT = 1 << 31  # no dimension of an operator is larger; products of three of t
 
 @dataclass(frozen=True)
 class Dim:
-    """One integer dimension of an operator: its column name, meaning, default (None = required) and range."""
+    """One integer dimension of an operator: its column name, meaning, default (None = required) and range.
+
+    One that is written as a word has `read`, which numbers it (None for a word it does not know), and says in
+    `expected` which there are.
+    """
 
     name: str
     meaning: str
     default: int | None = None
     low: int = 1
     high: int = LIMIT
+    read: Callable[[str], int | None] | None = None
+    expected: str = ""
+
+    def number(self, text: str) -> int | None:
+        """The dimension written as `text`, or None where it is none or out of its range."""
+        if self.read is not None:
+            return self.read(text)
+        value = int(text) if text.isascii() and text.isdigit() else -1
+        return value if self.low <= value <= self.high else None
+
+    def holds(self, value: object) -> bool:
+        """Whether a value, or the word it is written as, is one of the dimension."""
+        if isinstance(value, str):
+            return self.read is not None and self.read(value) is not None
+        return isinstance(value, int) and self.low <= value <= self.high
+
+    @property
+    def wanted(self) -> str:
+        """What a text has to be, in words."""
+        return self.expected or f"a whole number from {self.low} to {self.high}"
 
 
 @dataclass(frozen=True)
@@ -111,6 +136,28 @@ _KINDS = (
         "one rank sends to another; bytes = what it sends",
         (Dim("devices", "sender and receiver", default=2, low=2, high=2), Dim("bytes", "size", high=1 << 42)),
     ),
+    Kind(
+        "moe",
+        "a layer of experts on the fullest of tp x ep devices: each token goes through top_k gated feed-forwards",
+        (
+            Dim("tokens", "tokens of all ep devices together", high=1 << 20),
+            Dim("hidden", "elements of a token", high=1 << 20),
+            Dim("intermediate", "width of an expert", high=1 << 20),
+            Dim("experts", "experts of the layer", high=1 << 12),
+            Dim("top_k", "experts of a token", high=1 << 6),
+            Dim("tp", "devices that share each expert", default=1, high=1 << 16),
+            Dim("ep", "devices that share out the experts", default=1, high=1 << 12),
+            Dim(
+                "distribution",
+                "tokens over experts",
+                default=experts.BALANCED,
+                low=0,
+                high=experts.STEEPEST,
+                read=experts.distribution,
+                expected=experts.EXPECTED,
+            ),
+        ),
+    ),
     Kind("softmax", "softmax over each row", ROWS_COLS),
     Kind(
         "norm",
@@ -170,7 +217,7 @@ def _column(dim: Dim, dims: Mapping[str, object], kind: Kind, where: str) -> np.
     value = dims.get(dim.name, dim.default)
     if value is None:
         raise bad(where, f"no {dim.name}", f"{kind.name} needs {dim.name} ({dim.meaning})")
-    array = np.atleast_1d(np.asarray(value))
+    array = _words(dim, np.atleast_1d(np.asarray(value)), where)
     if array.dtype.kind not in "iu":
         raise bad(where, f"{dim.name} of type {array.dtype}", "integers")
     array = array.astype(np.int64)
@@ -178,6 +225,17 @@ def _column(dim: Dim, dims: Mapping[str, object], kind: Kind, where: str) -> np.
     if outside.any():
         raise bad(where, f"{dim.name} = {array[outside][0]}", f"{dim.low} to {dim.high}")
     return array
+
+
+def _words(dim: Dim, array: np.ndarray, where: str) -> np.ndarray:
+    """Words of a dimension that is written so as its numbers; other arrays stay."""
+    if dim.read is None or array.dtype.kind != "U":
+        return array
+    numbers = [dim.read(str(word)) for word in array]
+    for word, number in zip(array, numbers):
+        if number is None:
+            raise bad(where, f"{dim.name} {str(word)!r}", dim.wanted)
+    return np.array(numbers, np.int64)
 
 
 def _dtype_indices(names: object, where: str) -> np.ndarray:

@@ -28,7 +28,7 @@ BEST = 3  # candidates simulated of each case
 
 # (accelerator class, kind) -> "module" or "module:object" of its mapper. A new class or kind is a line here.
 # A mapper has propose, programs and describe; optionally refuse (reasons per case), ALONE (a protocol
-# times it without copies) and PATTERN (how it reads the memory).
+# times it without copies) or copies (how many it times together) and PATTERN (how it reads the memory).
 GPU = "hwsim.operators.mapper.gpu"
 SYSTOLIC = "hwsim.operators.mapper.systolic"
 PIPELINE = "hwsim.operators.mapper.pipeline"
@@ -43,6 +43,7 @@ MAPPERS: dict[tuple[str, str], str] = {
     ("gpu", "attention_prefill"): f"{GPU}.attention_prefill",
     ("gpu", "attention_mixed"): f"{GPU}.attention_mixed",
     **{("gpu", kind): f"{GPU}.elementwise:{kind}" for kind in ELEMENTWISE},
+    ("gpu", "moe"): f"{GPU}.moe",
     ("systolic", "gemm"): f"{SYSTOLIC}.gemm",
     **{("systolic", kind): f"{SYSTOLIC}.elementwise:{kind}" for kind in ELEMENTWISE},
     **{("systolic", kind): f"{SYSTOLIC}.attention:{kind}" for kind in ATTENTION},
@@ -250,4 +251,7 @@ def _copies(machine: Machine, kind: str, mapper: Any, dims: Mapping[str, np.ndar
     one = np.ones_like(next(iter(dims.values())))
     if getattr(mapper, "ALONE", False):
         return one
+    if hasattr(mapper, "copies"):
+        own: np.ndarray = mapper.copies(dims)
+        return own
     return machine.timing.copies(weight_bytes(dims, dtype) if kind == "gemm" else one)

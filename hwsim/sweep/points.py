@@ -117,8 +117,8 @@ class OperatorPoints:
             if dim is None and name not in kind.dtypes:
                 known = ", ".join([dim.name for dim in kind.dims] + list(kind.dtypes))
                 raise bad(f"operator.{name}", f"'{name}'", f"a dimension of {op}: {known}")
-            if dim is not None and (not isinstance(value, int) or not dim.low <= value <= dim.high):
-                raise bad(f"operator.{name}", repr(value), f"a whole number from {dim.low} to {dim.high}")
+            if dim is not None and not dim.holds(value):
+                raise bad(f"operator.{name}", repr(value), dim.wanted)
         missing = [dim for dim in kind.dims if dim.default is None and dim.name not in columns]
         if missing:
             raise bad("operator", f"no {missing[0].name}", f"{op} needs {missing[0].name} ({missing[0].meaning})")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from hwsim.errors import bad
+from hwsim.operators.experts import distribution
 from hwsim.operators.machine import Machine
 from hwsim.operators.operator import DTYPES
 from hwsim.operators.simulate import MAPPERS, simulate
@@ -36,6 +37,9 @@ KINDS: Mapping[str, str] = {"alltoall": "all_to_all"}
 # Kernels of a table that the stack runs only when told to: the L40S was timed with two libraries, and vLLM's own choice
 # there is FlashAttention 2.
 OTHER_LIBRARIES = ("vllm_flashinfer_fidecode", "vllm_flashinfer_fiprefill")
+
+# Grouped products as the library runs them; its kernels for least latency are timed with a routing of their own.
+GROUPED = "moe_torch_flow_cutlass"
 
 Row = Mapping[str, str]
 
@@ -153,6 +157,22 @@ SOURCES: Mapping[str, Source] = {
         lambda row: KINDS.get(row["op_name"], row["op_name"]),
         {"devices": _whole("num_gpus"), "bytes": lambda row: 2 * int(row["message_size"])},
         {"software": ("collectives=nccl-2.29",)},
+    ),
+    "moe": Source(
+        "moe.csv",
+        "moe_dtype",
+        lambda row: "moe",
+        {
+            "tokens": _whole("num_tokens"),
+            "hidden": _whole("hidden_size"),
+            "intermediate": _whole("inter_size"),
+            "experts": _whole("num_experts"),
+            "top_k": _whole("topk"),
+            "tp": _whole("moe_tp_size"),
+            "ep": _whole("moe_ep_size"),
+            "distribution": lambda row: distribution(row["distribution"]) or 0,
+        },
+        wanted=lambda row: row["kernel_source"] == GROUPED,
     ),
     "tpu_gemm": Source("tpu_v6e_llama31_8b.csv", wanted=lambda row: not _square(row), **_TPU_GEMM),
     # The same shape was measured twice with times a factor 2 apart: it is reported apart.

@@ -19,6 +19,9 @@ LIMITS = {
     ("attention_decode", "bf16"): (0.06, 0.15),
     ("attention_prefill", "bf16"): (0.06, 0.15),
     ("tpu_gemm", "bf16"): (0.1, 0.25),
+    ("moe", "bf16"): (0.08, 0.22),
+    ("moe", "fp8"): (0.06, 0.17),
+    ("moe", "nvfp4"): (0.18, 0.4),
 }
 TPU_ATTENTION = {"attention_decode": 0.05, "attention_prefill": 0.08}
 # Kinds that are not yet within the limits of their source.

@@ -63,7 +63,16 @@ def test_an_override_changes_the_machine(tmp_path: Path) -> None:
     assert 1.9 < float(slow["time_ns"]) / float(base["time_ns"]) < 2.05
 
 
+def test_a_layer_of_experts_reads_its_distribution(tmp_path: Path) -> None:
+    more = [f"h100-sxm,moe,64,2048,768,{rest}\n" for rest in ("128,8,balanced", "128,8,power_law_1.2", "6,8,")]
+    rows = run(tmp_path, EXPERTS + ",\n" + "".join(more))
+    times = [row["time_ns"] for row in rows]
+    assert times[0] == times[1] != times[2]
+    assert (times[3], rows[3]["error"]) == ("", "top_k 8 of 6 experts: a token chooses different ones")
+
+
 SOFTWARE = "accelerator,sofware,op,m,n,k\nh100-sxm,vllm,gemm,64,64,64\n"
+EXPERTS = "accelerator,op,tokens,hidden,intermediate,experts,top_k,distribution\nh100-sxm,moe,64,2048,768,128,8"
 MALFORMED = {
     SOFTWARE: "in.csv:1: got the column 'sofware', expected columns of hwsim by their names, others by names unlike "
     "theirs; did you mean 'software'?",
@@ -83,6 +92,8 @@ MALFORMED = {
     "accelerator,op,m,m\nh100-sxm,gemm,1,1\n": "in.csv:1: got the column 'm' twice",
     "": "in.csv:1: got an empty file",
     " \n\n": "in.csv:1: got an empty file",
+    EXPERTS + ",zipf\n": "in.csv:2: got distribution 'zipf', expected balanced or power_law_<a>",
+    EXPERTS + ",power_law_1\n": "in.csv:2: got distribution 'power_law_1', expected balanced or power_law_<a>",
     HEAD: "in.csv:2: got no rows, expected a case a line below the header",
     HEAD + 'h100-sxm,,gemm,,,64,64,"64,\n': "expected a readable CSV file",
 }

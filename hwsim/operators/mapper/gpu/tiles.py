@@ -73,6 +73,25 @@ class GemmKernels:
             exposed_1024=1024 if untuned else machine.exposed_1024,
         )
 
+    @staticmethod
+    def of_experts(machine: Machine) -> GemmKernels:
+        """Kernels of grouped products: whole inner dimensions, one thread block an SM."""
+        gemm, own = machine.kernels.gemm, machine.kernels.moe
+        pairs = own.pair_tiles if machine.physics.tensor.pair > 1 else []
+        tiles = np.array([(m, n, 1) for m, n in own.tiles] + [(m, n, 2) for m, n in pairs], np.int64)
+        return GemmKernels(
+            tile_m=tiles[:, 0].copy(),
+            tile_n=tiles[:, 1].copy(),
+            pair=tiles[:, 2].copy(),
+            splits=np.ones(1, np.int64),
+            split_k=gemm.split_k,
+            stages=gemm.stages,
+            stage_bytes=int(machine.physics.limits.stage),
+            accumulators=machine.physics.limits.accumulators,
+            programs=1,
+            exposed_1024=machine.exposed_1024,
+        )
+
 
 def enumerate_tiles(machine: Machine, kernels: GemmKernels, dims: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Every sensible candidate of every case: int64 columns case, tile_m, tile_n, pair, split, resident.
@@ -163,19 +182,19 @@ def count_work(machine: Machine, kernels: GemmKernels, dims: Columns, dtype: str
     own = {name: column[chosen["case"]] for name, column in dims.items()}
     down, across = ceil_div(own["m"], chosen["tile_m"]), ceil_div(own["n"], chosen["tile_n"])
     items = down * across * own["batch"] * chosen["split"]
-    waves = _waves(machine, items, chosen)
+    waves = waves_of(machine, items, chosen)
     size = SIXTEENTH_BYTES[dtype]
     return Work(
         exposed_1024=kernels.exposed_1024,
         **waves,
-        **_stages(machine, kernels, own, size, chosen, waves["resident_last"]),
+        **stages_of(machine, kernels, own, size, chosen, waves["resident_last"]),
         **_results(own, chosen),
-        l2_bytes=_l2_rows(machine, own["m"], own["n"], down, across) * own["batch"] * ceil_div(own["k"] * size, 16),
+        l2_bytes=l2_rows(machine, own["m"], own["n"], down, across) * own["batch"] * ceil_div(own["k"] * size, 16),
         hbm_bytes=_hbm_bytes(machine, dims, size, chosen, down, across, waves["slots"]),
     )
 
 
-def _waves(machine: Machine, items: np.ndarray, chosen: Columns) -> dict[str, np.ndarray]:
+def waves_of(machine: Machine, items: np.ndarray, chosen: Columns) -> dict[str, np.ndarray]:
     """Items over the slots of the chip, round by round."""
     cores = machine.cores // chosen["pair"]
     slots = cores * chosen["resident"]
@@ -192,7 +211,7 @@ def _waves(machine: Machine, items: np.ndarray, chosen: Columns) -> dict[str, np
     }
 
 
-def _stages(
+def stages_of(
     machine: Machine, kernels: GemmKernels, own: Columns, size: int, chosen: Columns, resident_last: np.ndarray
 ) -> dict[str, np.ndarray]:
     """What one item takes in and multiplies, stage by stage of the inner dimension."""
@@ -225,7 +244,7 @@ def _results(own: Columns, chosen: Columns) -> dict[str, np.ndarray]:
     }
 
 
-def _l2_rows(machine: Machine, m: np.ndarray, n: np.ndarray, down: np.ndarray, across: np.ndarray) -> np.ndarray:
+def l2_rows(machine: Machine, m: np.ndarray, n: np.ndarray, down: np.ndarray, across: np.ndarray) -> np.ndarray:
     """Rows of A and columns of B that all tiles fetch; neighbours share a fetch where the generation multicasts."""
     of_a, of_b = across * m, down * n  # every tile column fetches A, every tile row fetches B
     if not machine.multicast:
