@@ -74,6 +74,9 @@ class Metrics:
         Of the accelerators by part (static, active, flops, hbm, ...), empty if unknown.
     around_pj : dict of str to int
         Of what they stand in: their hosts, losses of supplies; empty if unknown.
+    gating : str
+        "unit": units without a program draw no active power. "none": all draw it as long as the system serves. Empty
+        if unknown.
     bound : dict of str to float
         Share of simulated time by bound class, all 16, summing to 1; empty if unknown.
     """
@@ -94,6 +97,7 @@ class Metrics:
     kv: KvUse | None
     energy_pj: dict[str, int]
     around_pj: dict[str, int]
+    gating: str
     bound: dict[str, float]
 
     @property
@@ -143,6 +147,7 @@ def measure(
     bound_ps: Ints | None = None,
     energy_pj: Mapping[str, int] | None = None,
     around_pj: Mapping[str, int] | None = None,
+    gating: str = "",
     kv_blocks: int | None = None,
     n_steps: int | None = None,
 ) -> Metrics:
@@ -162,6 +167,8 @@ def measure(
         Simulated time by what limited it, weighted by how often it ran.
     energy_pj, around_pj : mapping, optional
         Energy of the accelerators by part, and of what they stand in.
+    gating : str, optional
+        Whether idle units are switched off: unit or none.
     kv_blocks : int, optional
         Blocks of a replica.
     n_steps : int, optional
@@ -191,6 +198,7 @@ def measure(
         kv=_kv_use(steps, kv_blocks) if steps is not None else None,
         energy_pj={name: int(value) for name, value in (energy_pj or {}).items()},
         around_pj={name: int(value) for name, value in (around_pj or {}).items()},
+        gating=gating,
         bound=shares(bound_ps) if bound_ps is not None else {},
         **sums,
     )
@@ -206,6 +214,7 @@ def measure_trace(trace: Trace, slo: Slo | str | None = None) -> Metrics:
         bound_ps=None if bound is None else np.array(bound, np.int64),
         energy_pj=trace.attrs.get("energy_pj"),
         around_pj=trace.attrs.get("around_pj"),
+        gating=trace.attrs.get("gating", ""),
         kv_blocks=trace.attrs.get("kv_blocks"),
         n_steps=trace.attrs.get("steps"),
     )

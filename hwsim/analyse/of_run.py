@@ -49,6 +49,7 @@ def measure(run: Run, slo: Slo | str | None = None) -> Metrics:
         bound_ps=np.array(totals["bound_ps"], np.int64),
         energy_pj=totals["energy_pj"],
         around_pj=totals["around_pj"],
+        gating=totals["gating"],
         kv_blocks=totals["kv_blocks"],
     )
 

@@ -84,7 +84,9 @@ class Point:
     tok_s_user : float or None
         1 / tpot.
     energy_j_token, power_w : float
-        Per output token; average of the whole system.
+        Of all accelerators: per output token; average.
+    node_j_token, wall_j_token : float or None
+        Per output token with hosts, and with the losses of supplies too; None where the system names no host.
     overload : str
         "no", "borderline" or "yes" with its rule: more KV tokens asked than there are, more users than slots.
     bound : str
@@ -93,6 +95,8 @@ class Point:
         Share of simulated time by bound class, summing to 1.
     parts : dict of str to float
         `energy_j_token` by part: static, active, bytes, flops.
+    gating : str
+        "unit": units without a program draw no active power. "none": all draw it as long as the system serves.
     """
 
     ttft_ms: float
@@ -103,10 +107,13 @@ class Point:
     req_s: float
     energy_j_token: float
     power_w: float
+    node_j_token: float | None
+    wall_j_token: float | None
     overload: str
     bound: str
     shares: dict[str, float]
     parts: dict[str, float]
+    gating: str
 
 
 def point(system: str, model: str, concurrency: int, isl: int, osl: int, **more: object) -> Point:
@@ -196,13 +203,15 @@ class Served:
 
     TIMES = ("ttft", "tpot", "itl", "makespan")
     PARTS = ("static", "active", "bytes", "flops")
+    AROUND = ("host", "supply")
 
     def __init__(self, made: Deployment) -> None:
         self.made = made
         described = self.made.system, self.made.model, self.made.software, self.made.plan
         key = {"rounds": ROUNDS, "descriptions": [each.digest for each in described],
                "precision": self.made.precision, "kv_dtype": self.made.kv_dtype}  # fmt: skip
-        self.kept = memo.Table(key, 3, len(self.TIMES) + len(self.PARTS) + len(BOUND_CLASSES), ROOMS)
+        energies = len(self.PARTS) + len(self.AROUND)
+        self.kept = memo.Table(key, 3, len(self.TIMES) + energies + len(BOUND_CLASSES), ROOMS)
 
     def point(self, case: Case) -> Point:
         """A point from what is kept, else simulated; of the case, users and lengths count."""
@@ -215,12 +224,15 @@ class Served:
         if not found[0]:
             numbers = self._simulated(case)[None]
             self.kept.put(question, numbers)
-        times, energies, bounds = np.split(numbers[0], (len(self.TIMES), -len(BOUND_CLASSES)))
+        first, last = len(self.TIMES), -len(BOUND_CLASSES)
+        times, energies, around, bounds = np.split(numbers[0], (first, first + len(self.PARTS), last))
         ttft, tpot, itl, makespan = times.tolist()
         requests = ROUNDS * case.concurrency
         seconds, tokens = makespan / 1e12, requests * case.osl
         parts = {name: energy / 1e9 / tokens for name, energy in zip(self.PARTS, energies.tolist())}
         joules = int(energies.sum()) / 1e9
+        node, wall = ((int(energies.sum()) + around.cumsum()) / 1e9 / tokens).tolist()
+        known = self.made.system.host is not None
         return Point(
             ttft_ms=ttft / PS_PER_MS,
             tpot_ms=tpot / PS_PER_MS if tpot >= 0 else None,
@@ -230,10 +242,13 @@ class Served:
             req_s=requests / seconds,
             energy_j_token=joules / tokens,
             power_w=joules / seconds,
+            node_j_token=node if known else None,
+            wall_j_token=wall if known else None,
             overload=overload(self.made, case),
             bound=BOUND_CLASSES[int(bounds.argmax())],
             shares={name: share / WHOLE for name, share in zip(BOUND_CLASSES, bounds.tolist())},
             parts=parts,
+            gating=self.made.system.accelerator.power.gating,
         )
 
     def _simulated(self, case: Case) -> np.ndarray:
@@ -246,6 +261,7 @@ class Served:
         times = (metrics.ttft.mean, metrics.tpot.mean, metrics.itl.p99)
         whole = [-1 if time is None else round(time) for time in times]
         energies = [metrics.energy_pj[name] // 1000 for name in self.PARTS]
+        energies += [metrics.around_pj.get(name, 0) // 1000 for name in self.AROUND]
         bounds = [round(metrics.bound[name] * WHOLE) for name in BOUND_CLASSES]
         return np.array([*whole, metrics.makespan_ps, *energies, *bounds], np.int64)
 

@@ -20,7 +20,7 @@ from hwsim.serving.deployment import KV_DTYPES, PRECISIONS, REGIONS
 
 NEEDED = ("system", "model", "concurrency", "isl", "osl")
 EXAMPLE = "system,software,model,precision,tp,pp,dp,ep,concurrency,isl,osl"
-FIGURES = tuple(field.name for field in fields(Point) if field.name not in ("shares", "parts"))
+FIGURES = tuple(field.name for field in fields(Point) if field.name not in ("shares", "parts", "gating"))
 ANSWERS = (*FIGURES, "error")
 NAMES = ("system", "software", "model")
 WORDS = {"precision": PRECISIONS, "kv_dtype": KV_DTYPES}

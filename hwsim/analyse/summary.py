@@ -12,6 +12,7 @@ from hwsim.analyse.percentile import Spread
 WIDTH = 110
 NAME_WIDTH = 11
 LATENCIES = ("ttft", "tpot", "itl", "e2e")
+GATING = {"unit": "idle units are switched off", "none": "idle units draw as much as busy ones"}
 CPU_PARTS = ("compile", "sim", "replay", "write")
 
 
@@ -75,7 +76,18 @@ def as_json(metrics: Metrics, cpu_s: Mapping[str, float]) -> dict[str, Any]:
         "energy_j": metrics.energy_j,
     }
     result |= {f"{name}_ms": getattr(metrics, name).in_ms() for name in LATENCIES}
-    return result | {"bound": metrics.bound}
+    return result | {"bound": metrics.bound} | energy_json(metrics)
+
+
+def energy_json(metrics: Metrics) -> dict[str, Any]:
+    """Energy by part and at the three places where it is measured, in joules; None where it is unknown."""
+    parts = metrics.energy_pj | metrics.around_pj
+    return {
+        "energy_parts_j": {name: energy / 1e12 for name, energy in parts.items()},
+        "node_j": metrics.node_j,
+        "wall_j": metrics.wall_j,
+        "gating": metrics.gating,
+    }
 
 
 def _line(name: str, value: str) -> str:
@@ -145,11 +157,14 @@ def _energy(metrics: Metrics) -> list[str]:
     total = sum(metrics.energy_pj.values())
     parts = ", ".join(f"{name} {value / max(total, 1):.0%}" for name, value in metrics.energy_pj.items())
     lines = [_line("energy", f"{per_token:.3g} J per output token, {watts:,.0f} W on average ({parts})")]
+    more = []
     if metrics.node_j and metrics.wall_j:
         each = (f"{name} {energy / max(metrics.output_tokens, 1):.3g} J"
                 for name, energy in (("node", metrics.node_j), ("wall", metrics.wall_j)))  # fmt: skip
-        lines.append(_line("", f"with hosts and supplies, per output token: {', '.join(each)}"))
-    return lines
+        more.append(f"with hosts and supplies, per output token: {', '.join(each)}")
+    if metrics.gating:
+        more.append(GATING[metrics.gating])
+    return lines + ([_line("", "; ".join(more))] if more else [])
 
 
 def _bounds(metrics: Metrics) -> list[str]:

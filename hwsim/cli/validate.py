@@ -7,8 +7,11 @@ from pathlib import Path
 
 import click
 
+from hwsim.errors import bad
+
 # A measured run of a server -> system, model and software that it ran.
 RUNS = {"RTXPRO6000__Llama-3.1-8B": ("rtx-pro-6000", "llama-3.1-8b", "vllm-0.19")}
+DRAWN = ("serving", "power")
 
 
 @click.command()
@@ -22,29 +25,27 @@ RUNS = {"RTXPRO6000__Llama-3.1-8B": ("rtx-pro-6000", "llama-3.1-8b", "vllm-0.19"
     "--dtype", "dtypes", multiple=True, default=("bf16",), show_default=True, help="Operand dtypes to compare."
 )
 @click.option("--only", "only", multiple=True, help="What to compare: sources, e.g. gemm, or words of groups.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Draw the serving run, measured and simulated.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw measured and simulated: serving and power.")
 def command(
     suite: str, measured: Path | None, dtypes: tuple[str, ...], only: tuple[str, ...], plot: Path | None
 ) -> None:
     """Compare simulation with measurement: operators with tables of kernel times, serving with a server's log, serving
     points of many servers, classes of chips with published points, or power of servers with their measured power."""
+    if plot is not None and suite not in DRAWN:
+        raise bad("--plot", f"the suite {suite}", "one of " + ", ".join(DRAWN))
     measured = measured or measured_folder()
-    if suite == "classes":
-        click.echo(class_table(measured))
-    elif suite == "power":
-        from hwsim.validate import power
-
-        click.echo(power.table(list(power.answers(power.cases(measured)))))
-    elif suite == "points":
-        click.echo(point_table(measured, only))
-    else:
-        click.echo(operator_table(measured, dtypes, only) if suite == "operators" else serving_text(measured, plot))
+    tables = {
+        "operators": lambda: operator_table(measured, dtypes, only),
+        "serving": lambda: serving_text(measured, plot),
+        "points": lambda: point_table(measured, only),
+        "classes": lambda: class_table(measured),
+        "power": lambda: power_text(measured, plot),
+    }
+    click.echo(tables[suite]())
 
 
 def measured_folder() -> Path:
     """Folder of the measured tables as the environment names it."""
-    from hwsim.errors import bad
-
     shared = os.environ.get("HWSIM_SHARED")
     if not shared:
         cure = "name their folder, or the one around it in HWSIM_SHARED"
@@ -54,7 +55,6 @@ def measured_folder() -> Path:
 
 def operator_table(measured: Path, dtypes: tuple[str, ...], only: tuple[str, ...]) -> str:
     """Errors per chip, software and dtype."""
-    from hwsim.errors import bad
     from hwsim.validate import operators
 
     unknown = sorted(set(only) - set(operators.SOURCES))
@@ -78,7 +78,6 @@ def class_table(measured: Path) -> str:
 
 def point_table(measured: Path, only: tuple[str, ...]) -> str:
     """Errors of serving points by group; with `only`, of the groups whose names have all of these words."""
-    from hwsim.errors import bad
     from hwsim.validate import points
 
     rows = [row for row in points.read(measured) if all(word in row.group for word in only)]
@@ -99,3 +98,13 @@ def serving_text(measured: Path, plot: Path | None) -> str:
         if plot is not None:
             serving.plot(log, done, plot)
     return "\n".join(text)
+
+
+def power_text(measured: Path, plot: Path | None) -> str:
+    """Errors of the power of measured servers, and those measured at the wall."""
+    from hwsim.validate import power, power_report
+
+    found = list(power.answers(power.cases(measured)))
+    if plot is not None:
+        power_report.plot(found, plot)
+    return power_report.text(found, power.walls(measured))

@@ -114,6 +114,7 @@ def summary_totals(run: Run) -> dict[str, Any]:
         "bound_ps": [bound[name] for name in BOUND_CLASSES],
         "energy_pj": chips,
         "around_pj": around_pj(system, sum(chips.values()), makespan, busy),
+        "gating": system.accelerator.power.gating,
         "kv_blocks": placement.kv_blocks - 1,
         "steps": run.account.steps,
     }

@@ -6,27 +6,36 @@ that hold kernels, FLOPs, bytes) gives two answers: the power at the MEASURED to
 and the power at the simulated rate, end to end. Neither is more than the limit of the chips, and units cannot be busy
 for longer than the time there is.
 
+At the measured rate it is open how long kernels ran within a measured step: only the step's time is known. Rows of one
+server that differ in users alone tell: what grows with the kernels' work is kernels, what does not is the host. So
+units were busy for `stretch` times what was simulated, the slope of measured steps over simulated busy time. It is a
+number a server, from times and never from power; it is not below 1. Errors as `counted` go without it.
+
 Only dense models are simulated. Prompt lengths are not in the data: PROMPT.
 """
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hwsim.analyse.of_run import measure
-from hwsim.errors import bad
+from hwsim.describe import load
 from hwsim.serving.deployment import Deployment, compile
 from hwsim.serving.run import run
+from hwsim.validate.published import read
 from hwsim.workload.table import RequestTable
 
-METRIC, RATE_METRIC = "avg_power_W", "median_itl_ms"
+METRIC, RATE_METRIC, WALL_METRIC = "avg_power_W", "median_itl_ms", "system_power_W"
+FILE = "llm_points.csv"
+STEADY, STATIC = "ml.energy", "static batch"
 PROMPT = 350  # tokens, assumed for chats and questions alike
 ROUNDS = 3  # requests a user
 FULL = 0.9  # share of the limit above which a row tells little: any model of a limit is right there
@@ -35,7 +44,8 @@ CLOSE = 0.2
 NAIVE = 0.7  # of the limit: what somebody without a model would say
 GOLDEN = 0.6180339887498949  # fractions of its multiples fill 0..1 evenly
 
-CHIPS = {"A100": "a100-sxm", "H100-SXM": "h100-sxm", "B200-SXM": "b200-sxm"}
+CHIPS = {"A100": "a100-sxm-40gb", "H100-SXM": "h100-sxm", "B200-SXM": "b200-sxm"}
+WALL_SYSTEMS = {"NVIDIA B200-SXM-180GB": "b200-sxm-x8"}
 MODELS = {
     "Llama-2-7b-hf": "llama-2-7b",
     "Meta-Llama-3-8B": "llama-3-8b",
@@ -87,14 +97,15 @@ class Case:
         """What cases must have in common to share a deployment."""
         return (self.chip, self.model, self.precision, self.software, self.devices)
 
+    @property
+    def server(self) -> tuple[object, ...]:
+        """What rows have in common that differ in users alone."""
+        return (*self.deployment, self.scenario)
+
 
 def cases(folder: Path) -> list[Case]:
     """Rows of dense models with measured power of a folder's `llm_points.csv`."""
-    path = folder / "llm_points.csv"
-    if not path.is_file():
-        raise bad(str(path), "no such file", "a folder with the measured tables", "name it with --measured")
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = read(folder / FILE)
     rates = {_key(row): row["notes"] for row in rows if row["metric"] == RATE_METRIC}
     known = (row for row in rows if row["metric"] == METRIC and row["model"] in MODELS and row["system"] in CHIPS)
     return [case for row in known for case in _case(row, rates.get(_key(row), ""))]
@@ -111,12 +122,21 @@ def _case(row: Mapping[str, str], beside: str) -> Iterator[Case]:
     watts = float(row["value"])
     if found := re.search(r"avg running batch ([\d.]+).* ([\d.]+) output tok/s", beside):
         users, rate = max(1, round(float(found[1]))), float(found[2])
-        yield Case("ml.energy", *common, "vllm", row["scenario"], devices, users, PROMPT, output, rate, watts)
+        yield Case(STEADY, *common, "vllm-0.11", row["scenario"], devices, users, PROMPT, output, rate, watts)
     elif found := re.search(r"e2e latency ([\d.]+)s", row["notes"]):
-        software = "trtllm" if "TensorRT" in row["scenario"] else "vllm"
+        software = "trtllm-2024" if "TensorRT" in row["scenario"] else "vllm-2024"
         rate = batch * output / float(found[1])
         prompt = int(row["input_len"])
-        yield Case("static batch", *common, software, row["scenario"], devices, batch, prompt, output, rate, watts)
+        yield Case(STATIC, *common, software, row["scenario"], devices, batch, prompt, output, rate, watts)
+
+
+class Errors(NamedTuple):
+    """Relative errors of power: at the measured rate, there with units as busy as counted, end to end, of a guess."""
+
+    rate: float
+    counted: float
+    whole: float
+    naive: float
 
 
 @dataclass(frozen=True)
@@ -131,6 +151,8 @@ class Answer:
         Joules per output token: of units that hold kernels, of FLOPs, of bytes.
     rate : float
         Output tokens a second, simulated.
+    stretch : float
+        How many times as long kernels ran as simulated, in the server that was measured.
     """
 
     case: Case
@@ -141,16 +163,28 @@ class Answer:
     flops: float
     bytes: float
     rate: float
+    stretch: float = 1.0
 
-    def watts(self, rate: float) -> float:
-        """Power at a token rate."""
-        return min(self.limit, self.static + min(self.busiest, self.active * rate) + (self.flops + self.bytes) * rate)
+    def watts(self, rate: float, stretch: float = 1.0) -> float:
+        """Power at a token rate, units busy for so many times as long as simulated."""
+        active = min(self.busiest, stretch * self.active * rate)
+        return min(self.limit, self.static + active + (self.flops + self.bytes) * rate)
 
     @property
-    def errors(self) -> tuple[float, float, float]:
-        """Relative errors: at the measured rate, end to end, of a constant share of the limit."""
-        said = self.watts(self.case.rate), self.watts(self.rate), NAIVE * self.limit
-        return tuple(watts / self.case.watts - 1 for watts in said)  # type: ignore[return-value]
+    def measured_rate(self) -> float:
+        """Power at the measured rate."""
+        return self.watts(self.case.rate, self.stretch)
+
+    @property
+    def errors(self) -> Errors:
+        """Against the measured power."""
+        said = self.measured_rate, self.watts(self.case.rate), self.watts(self.rate), NAIVE * self.limit
+        return Errors(*(watts / self.case.watts - 1 for watts in said))
+
+    @property
+    def step(self) -> tuple[float, float]:
+        """Seconds a step: that units were busy, simulated, and whole, measured."""
+        return self.case.users * self.active / self.busiest, self.case.users / self.case.rate
 
     @property
     def full(self) -> bool:
@@ -165,7 +199,16 @@ def answers(of: Iterable[Case]) -> Iterator[Answer]:
         groups.setdefault(case.deployment, []).append(case)
     for group in groups.values():
         loads = _Loads(group)
-        yield from map(loads.answer, group)
+        found = [loads.answer(case) for case in group]
+        for answer in found:
+            own = [other.step for other in found if other.case.server == answer.case.server]
+            yield replace(answer, stretch=stretch(own))
+
+
+def stretch(steps: list[tuple[float, float]]) -> float:
+    """How many times as fast measured steps grow as the busy time simulated: the median of all pairs, 1 or more."""
+    pairs = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in combinations(steps, 2) if a[0] != b[0]]
+    return max(1.0, float(np.median(pairs))) if pairs else 1.0
 
 
 class _Loads:
@@ -202,7 +245,7 @@ class _Loads:
 
 def requests(case: Case) -> RequestTable:
     """The load of a case: outputs between half and one and a half of their mean, so that prompts come at all times."""
-    if case.source == "static batch":
+    if case.source == STATIC:
         output = np.full(case.users, case.output)
     else:
         spread = np.arange(1, case.users * ROUNDS + 1) * GOLDEN % 1
@@ -211,49 +254,25 @@ def requests(case: Case) -> RequestTable:
     return RequestTable.of(zero, zero + case.prompt, output, name=f"{case.users} users", format="closed-loop")
 
 
-def table(found: list[Answer]) -> str:
-    """A line a row, then the errors of groups of rows."""
-    head = f"{'source':<12} {'system':<12} {'model':<14} {'dtype':<5} {'users':>5} {'rate t/s':>9} {'sim t/s':>9} "
-    lines = [head + f"{'W':>7} {'of limit':>8} {'at rate':>8} {'%':>6} {'e2e':>7} {'%':>6}  scenario"]
-    lines += [_line(answer) for answer in found]
-    return "\n".join([*lines, "", *summary(found)])
+@dataclass(frozen=True)
+class Wall:
+    """A measured server at the wall, and the most that hwsim has for it: chips at their limit, the host at work."""
+
+    label: str
+    watts: float
+    most: float
 
 
-def _line(answer: Answer) -> str:
-    case, (measured, simulated, _) = answer.case, answer.errors
-    watts = f"{answer.watts(case.rate):>8.0f} {100 * measured:>+6.1f} {answer.watts(answer.rate):>7.0f}"
-    return (
-        f"{case.source:<12} {f'{case.chip}-x{case.devices}':<12} {case.model:<14} {case.precision:<5} {case.users:>5} "
-        f"{case.rate:>9.0f} {answer.rate:>9.0f} {case.watts:>7.0f} {case.watts / answer.limit:>8.2f} "
-        f"{watts} {100 * simulated:>+6.1f}  {case.scenario}"
-    )
+def walls(folder: Path) -> list[Wall]:
+    """Servers measured at the wall (MLPerf); how much of it their chips drew is not published."""
+    rows = (row for row in read(folder / FILE) if row["metric"] == WALL_METRIC and row["system"] in WALL_SYSTEMS)
+    return [_wall(row) for row in rows]
 
 
-def summary(found: list[Answer]) -> Iterator[str]:
-    """Median and 90th percentile of absolute errors by group of rows, one line each."""
-    head = f"{'median / p90 % [within 20 %] of rows':<40} {'n':>4}"
-    yield f"{head} {'measured rate':>19} {'end to end':>19} {'0.7 of limit':>19}"
-    for name, rows in groups(found).items():
-        if rows:
-            columns = np.abs([answer.errors for answer in rows]).T
-            yield f"{name:<40} {len(rows):>4} " + " ".join(f"{_spread(column):>19}" for column in columns)
-
-
-def groups(found: list[Answer]) -> dict[str, list[Answer]]:
-    """Rows by what they can tell."""
-    steady = [answer for answer in found if answer.case.source == "ml.energy"]
-    low = [answer for answer in steady if not answer.full]
-    chips = dict.fromkeys(answer.case.chip for answer in steady)
-    return {
-        "below 0.9 of the limit": low,
-        **{f"  {chip}": [answer for answer in low if answer.case.chip == chip] for chip in chips},
-        f"  rate within {AGREES} times": [a for a in low if 1 / AGREES < a.rate / a.case.rate < AGREES],
-        "above 0.9 of the limit": [answer for answer in steady if answer.full],
-        "all": steady,
-        "static batches, another laboratory": [answer for answer in found if answer.case.source != "ml.energy"],
-    }
-
-
-def _spread(column: np.ndarray) -> str:
-    within = np.mean(column < CLOSE)
-    return f"{100 * np.median(column):.1f} / {100 * np.quantile(column, 0.9):.1f} [{within:.0%}]"
+def _wall(row: Mapping[str, str]) -> Wall:
+    name = WALL_SYSTEMS[row["system"]]
+    system: Any = load(name, "system")
+    chips = float(system.count * system.accelerator.power.limit)
+    around = float(system.nodes * (system.host.idle + system.host.active))
+    label = f"{name}, {row['model']}, {row['scenario']}"
+    return Wall(label, float(row["value"]), (chips + around) / float(system.host.supply))

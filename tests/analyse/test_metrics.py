@@ -145,13 +145,19 @@ def test_shares_of_time_sum_to_one() -> None:
 
 def whole() -> Metrics:
     energy = {"static": 6 * S, "bytes": 3 * S, "flops": 3 * S}
-    return measure(REQUESTS, STEPS, slo="ttft=1s", bound_ps=np.arange(16), energy_pj=energy, kv_blocks=20)
+    around = {"host": 4 * S, "supply": 1 * S}
+    return measure(
+        REQUESTS, STEPS, slo="ttft=1s", bound_ps=np.arange(16), energy_pj=energy, around_pj=around, gating="unit",
+        kv_blocks=20,
+    )  # fmt: skip
 
 
 def test_a_trace_on_disk_gives_the_same_metrics(tmp_path: Path) -> None:
     attrs = {
         "bound_ps": list(range(16)),
         "energy_pj": {"static": 6 * S, "bytes": 3 * S, "flops": 3 * S},
+        "around_pj": {"host": 4 * S, "supply": 1 * S},
+        "gating": "unit",
         "kv_blocks": 20,
     }
     with Writer(tmp_path / "out.h5", attrs, level="steps") as writer:
@@ -168,9 +174,18 @@ KEYS = [
 
 def test_json_has_exactly_the_published_keys() -> None:
     found = summary.as_json(whole(), {"total": 1.5, "compile": 0.5, "sim": 0.25, "replay": 0.5, "write": 0.25})
-    assert list(found) == [*KEYS, "ttft_ms", "tpot_ms", "itl_ms", "e2e_ms", "bound"]
+    energy = ["energy_parts_j", "node_j", "wall_j", "gating"]
+    assert list(found) == [*KEYS, "ttft_ms", "tpot_ms", "itl_ms", "e2e_ms", "bound", *energy]
     assert found["ttft_ms"] == {"p50": 100.0, "p90": 1000.0, "p99": 1000.0, "mean": 550.0}
     assert (found["energy_j"], found["makespan_s"], found["cpu_s"]) == (12.0, 2.0, 1.5)
+
+
+def test_json_tells_energy_by_part_and_where_it_is_measured() -> None:
+    found = summary.as_json(whole(), {})
+    assert found["energy_parts_j"] == {"static": 6.0, "bytes": 3.0, "flops": 3.0, "host": 4.0, "supply": 1.0}
+    assert (found["energy_j"], found["node_j"], found["wall_j"]) == (12.0, 16.0, 17.0)
+    assert found["wall_j"] == sum(found["energy_parts_j"].values())
+    assert found["gating"] == "unit"
 
 
 def test_a_run_without_requests_has_no_figures_and_does_not_fail() -> None:
@@ -203,6 +218,7 @@ goodput    1.00 requests/s, 3 output tokens/s: 100.0% of requests meet ttft=1s
 use        5 steps, KV 10.5% full on average, 50.0% at the peak, 2 preemptions,
            53.3% of prompt tokens from the prefix cache
 energy     2 J per output token, 6 W on average (static 50%, bytes 25%, flops 25%)
+           with hosts and supplies, per output token: node 2.67 J, wall 2.83 J; idle units are switched off
 limited by idle 12.5%, queue 11.7%, launch 10.8%, issue 10.0%, latency 9.2%, sync 8.3%, host 7.5%, link 6.7%,
            flash 5.8%, cxl 5.0%, dram 4.2%, hbm 3.3%, l2 2.5%, sram 1.7%, vector 0.8%
 cpu        1.50 s (compile 0.50, replay 1.00)

@@ -45,9 +45,9 @@ def test_rows_keep_their_place_whether_they_run_or_not(tmp_path):
     assert "tp x dp = 8" in rows[3]["error"]
     assert "4096 positions of llama-2-7b" in rows[5]["error"]
     assert "\n" not in "".join(row["error"] for row in rows)
-    assert list(rows[0])[-11:] == [
-        "ttft_ms", "tpot_ms", "itl_p99_ms", "tok_s", "tok_s_user", "req_s", "energy_j_token", "power_w", "overload",
-        "bound", "error",
+    assert list(rows[0])[-13:] == [
+        "ttft_ms", "tpot_ms", "itl_p99_ms", "tok_s", "tok_s_user", "req_s", "energy_j_token", "power_w",
+        "node_j_token", "wall_j_token", "overload", "bound", "error",
     ]  # fmt: skip
 
 

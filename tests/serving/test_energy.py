@@ -75,3 +75,13 @@ def test_a_point_has_all_the_energy_of_its_run() -> None:
     found = point("h100-sxm", "llama-3.1-8b", 1, 16, 4, software="vllm")
     assert sum(found.parts.values()) == pytest.approx(found.energy_j_token)
     assert found.parts["bytes"] > 0.05 * found.energy_j_token
+
+
+def test_node_and_wall_of_a_point_hold_its_chips_its_host_and_the_losses_of_supplies() -> None:
+    found = point("h100-sxm", "llama-3.1-8b", 1, 16, 4, software="vllm")
+    host = load("h100-sxm", "system").host
+    seconds = 1 / found.tok_s  # a token
+    idle, busy = (float(watts) * seconds for watts in (host.idle, host.idle + host.active))
+    assert idle < found.node_j_token - found.energy_j_token <= busy
+    assert found.wall_j_token == pytest.approx(found.node_j_token / float(host.supply))
+    assert found.gating == "unit"
