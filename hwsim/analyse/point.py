@@ -216,7 +216,7 @@ class Served:
     def point(self, case: Case) -> Point:
         """A point from what is kept, else simulated; of the case, users and lengths count."""
         model = self.made.model
-        if case.isl + case.osl > model.positions:
+        if model.positions and case.isl + case.osl > model.positions:
             got = f"{case.isl} + {case.osl} tokens, prompt and output"
             raise bad("requests", got, f"at most the {model.positions} positions of {model.id}")
         question = np.array([[case.concurrency, case.isl, case.osl]], np.int64)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from importlib import import_module
 from math import floor
@@ -26,6 +26,7 @@ from hwsim.units import ceil_div, cycles_ceil
 if TYPE_CHECKING:
     from hwsim.operators.step import StepSamples, StepShape
 
+ENDLESS = 1 << 62  # bytes: room for every operand
 DENOMINATOR = 256  # of rates per cycle: at most 0.01 % below the described rate of any chip
 SLOWEST, FASTEST = 10**6, 10**12  # core clocks whose cycles are whole numbers of picoseconds or nearly so
 KILO = 1000  # clocks are rounded down to whole kHz, which keeps picoseconds of long runs inside int64
@@ -137,6 +138,14 @@ class Machine(ABC):
     collectives: Any = field(repr=False)
     profile: Any = field(repr=False)
     timed: Any = field(repr=False)
+
+    @property
+    def placed(self) -> Machine:
+        """The same device without an end of its memory: KV blocks see to it that a placed model's steps fit.
+
+        A cost surface asks around what a step asks, and what lies beside may be more than the device holds.
+        """
+        return replace(self, hbm=self.hbm and ENDLESS, room=ENDLESS)
 
     @staticmethod
     def of(

@@ -85,7 +85,7 @@ def use_surface(machine: Machine, use: Use, most: int) -> Surface:
     def sampler(questions: Ints) -> Ints:
         counts = questions[:, 0]
         dims = {name: np.full(len(counts), value, np.int64) for name, value in use.dims.items()}
-        return sample_rows(simulate(machine, use.kind, dims | {use.varies: counts * use.scale}, dtype=use.dtype))
+        return sample_rows(simulate(machine.placed, use.kind, dims | {use.varies: counts * use.scale}, dtype=use.dtype))
 
     key = {"machine": machine.key, "kind": use.kind, "dims": use.dims, "varies": use.varies, "scale": use.scale,
            "dtype": use.dtype}  # fmt: skip
@@ -197,7 +197,7 @@ class CostTables:
             seq_time,
             prefill_surface(placement.prefill.machine, attention, reach.tokens, reach.longest),
             decode_surface(machine, attention, reach.sequences, reach.longest),
-            machine.step_surface(asked) if len(phases) == 1 else None,
+            machine.placed.step_surface(asked) if len(phases) == 1 else None,
             software,
         )
 
@@ -293,7 +293,7 @@ def attention_surface(
     def sampler(questions: Ints) -> Ints:
         asked = dims(questions[:, 0], questions[:, 1])
         fixed = {name: np.full(len(questions), value, np.int64) for name, value in heads.items()}
-        return sample_rows(simulate(machine, kind, asked | fixed | {"kv_dtype": shape.kv_dtype}, dtype=shape.dtype))
+        return sample_rows(simulate(machine.placed, kind, asked | fixed | {"kv_dtype": shape.kv_dtype}, dtype=shape.dtype))
 
     key = {"machine": machine.key, "kind": kind, "dims": heads, "dtype": shape.dtype, "kv_dtype": shape.kv_dtype}
     return Surface(kind, axes, sampler, memo.Table(key, 2, len(COLUMNS)))

@@ -7,8 +7,11 @@ import pytest
 
 from hwsim._core.bounds import BOUND_CLASSES, TIERS
 from hwsim.operators import surface
+from hwsim.operators.machine import Machine
 from hwsim.operators.simulate import OpResult
 from hwsim.operators.surface import COLUMNS, MISSING, TIME, Surface, grid, stairs
+from hwsim.serving.costs import ATTENTION_BLOCK, decode_surface
+from hwsim.serving.layers import AttentionShape
 
 
 def counted(function):
@@ -79,6 +82,17 @@ def test_filling_a_block_changes_no_answer():
     assert made.known == 8 and len(set(made.sampler.asked)) == 8
     questions = np.array([[20, 10], [199, 49]])
     assert np.array_equal(made.ask(questions), other.ask(questions))
+
+
+@pytest.mark.parametrize("accelerator, heads", [("groq-lpu", 8), ("ipu-bow", 32), ("wse-3", 64), ("l40s", 64)])
+def test_samples_beside_a_step_may_be_more_than_the_device_holds(accelerator, heads):
+    machine = Machine.of(accelerator, sets={"accelerator": []})
+    dtype = "bf16" if "bf16" in machine.tensor else "fp16"
+    longest = max(machine.hbm, machine.room) // (heads * 128 * 4)  # one sequence that fills the memory
+    made = decode_surface(machine, AttentionShape(heads, heads, 128, 1, dtype, dtype), 8, longest)
+    last = len(made.axes[1]) - 1
+    made.fill_blocks(np.array([last]), ATTENTION_BLOCK)
+    assert made.times[0, last] > 0 and made.times[7, last] > made.times[0, last]
 
 
 def test_a_rational_question_lies_between_its_neighbours():
