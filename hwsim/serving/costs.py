@@ -293,7 +293,8 @@ def attention_surface(
     def sampler(questions: Ints) -> Ints:
         asked = dims(questions[:, 0], questions[:, 1])
         fixed = {name: np.full(len(questions), value, np.int64) for name, value in heads.items()}
-        return sample_rows(simulate(machine.placed, kind, asked | fixed | {"kv_dtype": shape.kv_dtype}, dtype=shape.dtype))
+        every = asked | fixed | {"kv_dtype": shape.kv_dtype}
+        return sample_rows(simulate(machine.placed, kind, every, dtype=shape.dtype))
 
     key = {"machine": machine.key, "kind": kind, "dims": heads, "dtype": shape.dtype, "kv_dtype": shape.kv_dtype}
     return Surface(kind, axes, sampler, memo.Table(key, 2, len(COLUMNS)))
