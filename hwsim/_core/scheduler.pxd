@@ -16,21 +16,23 @@ cdef class Scheduler:
     cdef ReplicaRow[::1] replica
     # rules
     cdef int64_t budget, max_seqs, block_tokens, reserve, lanes
-    cdef bint mixed, static
+    cdef bint mixed, static, even
     # lanes: what Decodes calls a replica
     cdef int64_t[::1] lane_busy             # [replicas * lanes] a batch of it is in flight
     cdef int64_t[::1] lane_end_ps           # [replicas * lanes] when its last batch is out
     # the batch being chosen
-    cdef int64_t lane
+    cdef int64_t lane                       # -1 = it has chunks alone and even micro-batches
     cdef StepRow step
     cdef ChunkRow[::1] chunk                # step.n_prefill rows
-    cdef int64_t[::1] finishing             # requests whose last token it gives, in running order
-    cdef int64_t n_finishing
+    cdef int64_t[::1] turning               # requests that finish or start to decode with it, in running order
+    cdef int64_t n_turning
     cdef int64_t sum_squares                # of the contexts it decodes
     cdef int64_t thrown_out                 # requests preempted for it
 
     cdef int64_t choose(self, int64_t p) noexcept nogil
     cdef int64_t free_lane(self, int64_t p) noexcept nogil
+    cdef int64_t next_lane(self, int64_t p) noexcept nogil
+    cdef void join(self, int64_t p, int64_t r) noexcept nogil
     cdef void step_decodes(self, int64_t p) noexcept nogil
     cdef void take_decode_blocks(self, int64_t p) noexcept nogil
     cdef void end_decodes(self, int64_t p) noexcept nogil

@@ -14,6 +14,10 @@ form lanes, as many as batches may be in flight: those that decode in one batch 
 batch takes a lane that is not in flight. At most one such lane has decodes, because a lane that came back goes with the
 next batch. One lane, always free, is the case of one stage.
 
+Even micro-batches: a request whose first token is out joins the lane with the fewest decodes, of these the one that is
+back first. Of the lanes that are not in flight the one that came back first goes next; a batch of chunks alone takes no
+lane, or the decodes of one would wait until it is out.
+
 All methods are noexcept by proof: queues link rows of this run, chunks and finishing requests are at most
 max_num_seqs a step, and blocks are taken after asking for them.
 """
@@ -25,7 +29,7 @@ from hwsim._core.decodes cimport Decodes
 from hwsim._core.kvcache cimport KVCache
 from hwsim._core.queues cimport link_head, link_tail, unlink
 from hwsim._core.serve_rows cimport (
-    DECODING, DRAINING, PREFILL, REFUSED, TO_COME, WAITING, ChunkRow, ReplicaRow, RequestRow,
+    DECODING, DRAINING, PREFILL, REFUSED, STARTING, TO_COME, WAITING, ChunkRow, ReplicaRow, RequestRow,
 )
 
 from hwsim._core import serve_types as types
@@ -49,18 +53,19 @@ cdef class Scheduler:
         self.budget, self.max_seqs, self.block_tokens = rules.token_budget, rules.max_num_seqs, rules.block_tokens
         self.mixed, self.static = rules.scheduler == "mixed", rules.scheduler == "static"
         self.reserve = types.RESERVES.index(rules.reserve)
-        self.lanes = rules.lanes
+        self.lanes, self.even = rules.lanes, rules.even
         self.lane_busy = np.zeros(rules.replicas * rules.lanes, np.int64)
         self.lane_end_ps = np.zeros(rules.replicas * rules.lanes, np.int64)
         self._make_rows(requests)
         self.kv = KVCache(requests, rules, self.request)
         self.decodes = Decodes(rules, self.request, max(requests.output_tokens, default=1))
         self.chunk = np.zeros(self.max_seqs, types.CHUNK_DTYPE)
-        self.finishing = np.zeros(self.max_seqs, np.int64)
+        self.turning = np.zeros(self.max_seqs, np.int64)
 
     def _make_rows(self, requests):
         rows = np.zeros(len(requests), REQUEST_ROW_DTYPE)
-        for name in ("queued_ps", "admitted_ps", "first_token_ps", "finish_ps", "replica", "stamp", "prev", "next"):
+        for name in ("queued_ps", "admitted_ps", "first_token_ps", "finish_ps", "replica", "stamp", "lane", "prev",
+                     "next"):
             rows[name] = -1
         rows["arrival_ps"] = requests.arrival_ps
         rows["prompt"], rows["output"] = requests.prompt_tokens, requests.output_tokens
@@ -74,12 +79,12 @@ cdef class Scheduler:
         self.replica = replicas
 
     cdef int64_t choose(self, int64_t p) noexcept nogil:
-        """Choose the next batch of a replica into `step`, `chunk` and `finishing`; returns its tokens, 0 for none."""
+        """Choose the next batch of a replica into `step`, `chunk` and `turning`; returns its tokens, 0 for none."""
         cdef ReplicaRow *rep = &self.replica[p]
         cdef int64_t left
-        self.step.n_decode = self.step.n_prefill = self.step.sum_context = self.step.sum_tiles = 0
-        self.step.longest = self.step.tokens = self.n_finishing = self.thrown_out = 0
-        self.lane = self.free_lane(p)
+        self.step.n_decode = self.step.n_last = self.step.n_prefill = self.step.sum_context = self.step.sum_tiles = 0
+        self.step.longest = self.step.tokens = self.n_turning = self.thrown_out = 0
+        self.lane = self.next_lane(p) if self.even else self.free_lane(p)
         if self.mixed:
             self.step_decodes(p)
         left = self.step_prompts(p, self.budget - self.step.tokens)
@@ -89,8 +94,10 @@ cdef class Scheduler:
             self.step_decodes(p)
         rep.preempted += self.thrown_out
         if self.step.tokens:
+            if self.even and not self.step.n_decode:
+                self.lane = -1
             self.step.replica = p
-            self.step.lane = self.lane - p * self.lanes
+            self.step.lane = self.lane - p * self.lanes if self.lane >= 0 else -1
             self.step.n_sched = self.step.n_decode + self.step.n_prefill
             self.step.preempted = rep.preempted
             self.step.kv_used_blocks = self.kv.usable - self.kv.free[p]
@@ -113,8 +120,30 @@ cdef class Scheduler:
                 first = lane
         return first
 
+    cdef int64_t next_lane(self, int64_t p) noexcept nogil:
+        """Of a replica's lanes with decodes and not in flight the one that came back first; -1 without one."""
+        cdef int64_t lane, best = -1
+        for lane in range(p * self.lanes, (p + 1) * self.lanes):
+            if self.decodes.count[lane] and not self.lane_busy[lane]:
+                if best < 0 or self.lane_end_ps[lane] < self.lane_end_ps[best]:
+                    best = lane
+        return best
+
+    cdef void join(self, int64_t p, int64_t r) noexcept nogil:
+        """A request whose first token is out decodes in the lane with the fewest, of these the one back first."""
+        cdef int64_t lane, best = p * self.lanes
+        for lane in range(p * self.lanes + 1, (p + 1) * self.lanes):
+            if self.decodes.count[lane] < self.decodes.count[best] or (
+                    self.decodes.count[lane] == self.decodes.count[best]
+                    and self.lane_end_ps[lane] < self.lane_end_ps[best]):
+                best = lane
+        self.request[r].lane = best
+        self.decodes.enter(best, r)
+
     cdef void step_decodes(self, int64_t p) noexcept nogil:
         """One token for every decode of the lane; the last running requests are thrown out until their blocks fit."""
+        if self.lane < 0:
+            return
         while self.decodes.growth(self.lane) > self.kv.free[p]:
             self.preempt_last(p)
         if not self.decodes.count[self.lane]:
@@ -149,8 +178,9 @@ cdef class Scheduler:
             self.loops += 1
             self.decodes.leave(self.lane, r)
             self.request[r].state = DRAINING
-            self.finishing[self.n_finishing] = r
-            self.n_finishing += 1
+            self.turning[self.n_turning] = r
+            self.n_turning += 1
+            self.step.n_last += 1
             r = self.decodes.first_due(self.lane)
 
     cdef void preempt_last(self, int64_t p) noexcept nogil:
@@ -160,8 +190,9 @@ cdef class Scheduler:
         cdef RequestRow *row = &self.request[r]
         if row.state == DECODING:
             self.decodes.leave(row.lane, r)
-        if row.state != PREFILL:
-            row.known_ps = self.lane_end_ps[row.lane]
+        if row.state != PREFILL and row.lane >= 0:
+            row.known_ps = max(row.known_ps, self.lane_end_ps[row.lane])
+        row.lane = -1
         if rep.prefilling == r:
             rep.prefilling = -1
         unlink(self.request, &rep.running, r)
@@ -251,10 +282,10 @@ cdef class Scheduler:
             return
         self.replica[p].prefilling = row.next
         row.sampled += 1
-        row.lane = self.lane
-        if row.sampled < row.output:
+        if row.sampled < row.output and not self.even:
+            row.lane = self.lane
             self.decodes.enter(self.lane, r)
             return
-        row.state = DRAINING
-        self.finishing[self.n_finishing] = r
-        self.n_finishing += 1
+        row.state = STARTING if row.sampled < row.output else DRAINING
+        self.turning[self.n_turning] = r
+        self.n_turning += 1

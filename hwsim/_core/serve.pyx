@@ -25,7 +25,9 @@ from libc.stdint cimport int64_t
 from hwsim._core.steps cimport Steps, StepSums
 from hwsim._core.queues cimport link_tail, unlink
 from hwsim._core.scheduler cimport Scheduler
-from hwsim._core.serve_rows cimport FINISHED, INBOX, PREFILL, REFUSED, WAITING, ChunkRow, ReplicaRow, StepRow
+from hwsim._core.serve_rows cimport (
+    DRAINING, FINISHED, INBOX, PREFILL, REFUSED, STARTING, WAITING, ChunkRow, ReplicaRow, StepRow,
+)
 from hwsim._core.surface cimport OUTSIDE, MissingList, Surface, ask, miss
 
 from hwsim._core import serve_types as types
@@ -74,7 +76,7 @@ cdef class ServeRun(Scheduler):
     cdef public bint guess
     cdef readonly int64_t n_steps, n_chunks, total_steps, total_chunks, finished
     cdef int64_t[:, ::1] batch_end      # [replicas, depth] end of each batch in flight
-    cdef int64_t[:, ::1] batch_head     # [replicas, depth] its finishing requests, in running order
+    cdef int64_t[:, ::1] batch_head     # [replicas, depth] its requests that finish or start to decode, in running order
     cdef int64_t[:, ::1] batch_lane     # [replicas, depth] its lane
     cdef int64_t[:, ::1] stage_free     # [replicas, stages] end of the last batch on a stage
     cdef int64_t n, n_refused
@@ -232,41 +234,54 @@ cdef class ServeRun(Scheduler):
         self.request[r].state = INBOX
         link_tail(self.request, &rep.inbox, r)
         rep.n_waiting += 1
-        if rep.next_ps == NEVER:
+        if rep.next_ps == NEVER or self.enters_before_output(rep, self.now_ps + self.frontend):
             rep.next_ps = self.now_ps + self.frontend
             rep.next_kind = SCHEDULE
+
+    cdef bint enters_before_output(self, ReplicaRow *rep, int64_t seen_ps) noexcept nogil:
+        """Whether a replica that waits for a batch has room for another before that is out (even micro-batches)."""
+        return self.even and rep.next_kind == OUTPUT and rep.in_flight < self.depth and seen_ps < rep.next_ps
 
     cdef int64_t load(self, int64_t p) noexcept nogil:
         return 4 * self.replica[p].n_waiting + self.replica[p].n_running
 
     cdef void output(self, int64_t p) noexcept nogil:
-        """Process the oldest batch's output: its finished requests leave their slots and blocks."""
+        """Process the oldest batch's output: requests leave with their slots and blocks, or join a lane."""
         cdef ReplicaRow *rep = &self.replica[p]
         cdef int64_t r = self.batch_head[p, rep.oldest], behind
         while r >= 0:
             behind = self.request[r].batch_next
-            if self.request[r].state == WAITING:    # preempted while its last token was on the way
-                unlink(self.request, &rep.waiting, r)
-                rep.n_waiting -= 1
-            else:
-                unlink(self.request, &rep.running, r)
-                rep.n_running -= 1
-                self.kv.release(p, r, self.request[r].computed, False)
-            self.request[r].state = FINISHED
-            self.finished += 1
-            if self.released < self.n:
-                self.request[self.released].arrival_ps = self.now_ps
-                self.released += 1
-            r = behind
-        self.lane_busy[self.batch_lane[p, rep.oldest]] = 0
+            if self.request[r].state == STARTING:
+                self.join(p, r)
+            elif self.request[r].sampled == self.request[r].output:
+                self.end(p, r)
+            r = behind      # else preempted while its first token was on the way: it waits
+        if self.batch_lane[p, rep.oldest] >= 0:
+            self.lane_busy[self.batch_lane[p, rep.oldest]] = 0
         rep.oldest = (rep.oldest + 1) % self.depth
         rep.in_flight -= 1
         rep.next_kind = SCHEDULE
 
+    cdef void end(self, int64_t p, int64_t r) noexcept nogil:
+        """A request's last token is out; in a closed loop the next one arrives."""
+        cdef ReplicaRow *rep = &self.replica[p]
+        if self.request[r].state == WAITING:    # preempted while its last token was on the way
+            unlink(self.request, &rep.waiting, r)
+            rep.n_waiting -= 1
+        else:
+            unlink(self.request, &rep.running, r)
+            rep.n_running -= 1
+            self.kv.release(p, r, self.request[r].computed, False)
+        self.request[r].state = FINISHED
+        self.finished += 1
+        if self.released < self.n:
+            self.request[self.released].arrival_ps = self.now_ps
+            self.released += 1
+
     cdef void drain(self, ReplicaRow *rep) noexcept nogil:
         """Requests the engine can see go from its inbox to the end of the waiting queue."""
         cdef int64_t r = rep.inbox.head
-        while r >= 0 and self.request[r].arrival_ps + self.frontend <= self.now_ps:
+        while r >= 0 and self.inbox_ps(rep) <= self.now_ps:
             unlink(self.request, &rep.inbox, r)
             link_tail(self.request, &rep.waiting, r)
             self.request[r].state = WAITING
@@ -279,12 +294,19 @@ cdef class ServeRun(Scheduler):
         if rep.in_flight:
             rep.next_ps = self.batch_end[p, rep.oldest]
             rep.next_kind = OUTPUT
+            if rep.inbox.head >= 0 and self.enters_before_output(rep, self.inbox_ps(rep)):
+                rep.next_ps = self.inbox_ps(rep)
+                rep.next_kind = SCHEDULE
         elif self.thrown_out:       # the blocks of those just preempted are free now
             rep.next_kind = SCHEDULE
         elif rep.inbox.head >= 0:
-            rep.next_ps = self.request[rep.inbox.head].arrival_ps + self.frontend
+            rep.next_ps = self.inbox_ps(rep)
         else:
             rep.next_ps = NEVER
+
+    cdef int64_t inbox_ps(self, ReplicaRow *rep) noexcept nogil:
+        """When the engine can see the first request of its inbox."""
+        return self.request[rep.inbox.head].arrival_ps + self.frontend
 
     cdef void schedule(self, int64_t p) noexcept nogil:
         """A replica's scheduler gets its turn; without a batch to run it waits."""
@@ -419,19 +441,24 @@ cdef class ServeRun(Scheduler):
         cdef int64_t slot = (rep.oldest + rep.in_flight) % self.depth, end = self.step.end_ps
         for i in range(self.step.n_prefill):
             r = self.chunk[i].request
-            if self.request[r].first_token_ps < 0 and self.request[r].state != PREFILL:
+            if self.request[r].state == PREFILL:
+                continue
+            self.request[r].known_ps = end
+            if self.request[r].first_token_ps < 0:
                 self.request[r].first_token_ps = end
         self.batch_head[p, slot] = -1
-        for i in range(self.n_finishing - 1, -1, -1):
-            r = self.finishing[i]
-            self.request[r].finish_ps = end
+        for i in range(self.n_turning - 1, -1, -1):
+            r = self.turning[i]
+            if self.request[r].state == DRAINING:
+                self.request[r].finish_ps = end
             self.request[r].batch_next = self.batch_head[p, slot]
             self.batch_head[p, slot] = r
         for i in range(self.stage_end.shape[0]):
             self.stage_free[p, i] = self.stage_end[i]
-        self.batch_end[p, slot] = self.lane_end_ps[self.lane] = end
-        self.batch_lane[p, slot] = self.lane
-        self.lane_busy[self.lane] = 1
+        self.batch_end[p, slot], self.batch_lane[p, slot] = end, self.lane
+        if self.lane >= 0:
+            self.lane_end_ps[self.lane] = end
+            self.lane_busy[self.lane] = 1
         rep.in_flight += 1
         self.total_steps += 1
         self.total_chunks += self.step.n_prefill

@@ -6,6 +6,7 @@ cdef enum State:
     INBOX        # arrived, the engine has not drained it yet
     WAITING      # in the waiting queue (new or preempted)
     PREFILL      # running, prompt (or what must be computed again) incomplete
+    STARTING     # running, its first token is on the way: it joins a lane when that is out (even micro-batches)
     DECODING     # running, one token a step
     DRAINING     # running, its last token is scheduled but not out
     FINISHED
@@ -28,12 +29,12 @@ cdef packed struct RequestRow:
     int64_t key             # DECODING: context - epoch, constant while it decodes
     int64_t due             # DECODING: epoch in which its last token is scheduled
     int64_t stamp           # DECODING: its entry in the heap of contexts
-    int64_t lane            # decodes that share its batches; set with its first token
-    int64_t known_ps        # thrown out with a token on the way: when that token is out
+    int64_t lane            # decodes that share its batches, -1 = none yet
+    int64_t known_ps        # when the token that a chunk gave it is out; thrown out: when it may be computed again
     int64_t prev, next              # inbox, waiting or running queue
     int64_t due_prev, due_next      # calendar of finishing epochs
     int64_t grow_prev, grow_next    # decodes that need a block in the same epoch (block cache only)
-    int64_t batch_next              # requests whose last token is in the same batch
+    int64_t batch_next              # requests whose last token, or with STARTING the first, is in the same batch
 
 cdef packed struct Queue:   # of requests, linked by prev and next
     int64_t head
@@ -54,7 +55,7 @@ cdef packed struct ReplicaRow:
 
 cdef packed struct StepRow:     # serve_types.STEP_DTYPE
     int64_t replica, lane, scheduled_ps, start_ps, end_ps, busy_ps, attention_ps
-    int64_t tokens, padded, n_decode, n_prefill, n_sched
+    int64_t tokens, padded, n_decode, n_last, n_prefill, n_sched
     int64_t sum_context, sum_tiles, longest
     int64_t preempted, kv_used_blocks, waiting, running
     int64_t cell, decode_cell

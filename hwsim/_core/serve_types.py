@@ -26,6 +26,9 @@ SCHEDULERS = ("mixed", "prefill-first", "static")
 # prompt and output, taken at once (TRT-LLM GUARANTEED_NO_EVICT).
 RESERVES = ("chunk", "prompt", "output")
 ROUTERS = ("round-robin", "least-loaded")
+# Decodes where batches pass several stages: those that got their first token in one batch stay in one (vLLM) · each
+# joins the set with the fewest, so that as many batches as there are stages share them evenly.
+MICRO_BATCHES = ("formed", "even")
 
 TILE_TOKENS = 128  # keys of the tile in which contexts are counted where their cost is asked
 
@@ -40,7 +43,7 @@ TOKEN_TIME, SEQ_TIME, PREFILL, DECODE, STEP = range(5)
 INT64 = np.dtype(np.int64)
 STEP_COLUMNS = (
     "replica",
-    "lane",  # of the replica: its decodes are stepped together; 0 where there is one stage
+    "lane",  # of the replica: its decodes are stepped together; 0 where there is one stage, -1 = chunks that have none
     "scheduled_ps",  # when the scheduler chose the batch
     "start_ps",  # when its first stage began it
     "end_ps",  # when it left the last one
@@ -49,6 +52,7 @@ STEP_COLUMNS = (
     "tokens",
     "padded",  # tokens after padding to a captured size
     "n_decode",
+    "n_last",  # decodes that get their last token
     "n_prefill",  # chunks
     "n_sched",  # n_decode + n_prefill
     "sum_context",  # tokens the decodes attend to, the new one included
@@ -168,6 +172,9 @@ class Rules:
         token is out, so each batch in flight has decodes of its own.
     context : int
         Most tokens of a request, prompt and output together; 0 = any number.
+    micro_batches : {"formed", "even"}
+        How decodes share the batches in flight where there are several stages. "even" also lets arrivals enter the
+        stages at once, not with the next batch that comes out.
     """
 
     token_budget: int
@@ -185,6 +192,7 @@ class Rules:
     concurrency: int = 0
     stages: int = 1
     context: int = 0
+    micro_batches: str = "formed"
 
     def __post_init__(self) -> None:
         for name in ("token_budget", "max_num_seqs", "block_tokens", "tile_tokens", "replicas", "stages"):
@@ -198,7 +206,8 @@ class Rules:
         if not 1 <= self.async_depth <= max(2, self.stages):
             most = f"1 to {self.stages}" if self.stages > 2 else "1 or 2"
             raise bad("scheduler.async_depth", self.async_depth, f"{most} batches in flight")
-        for name, allowed in (("scheduler", SCHEDULERS), ("reserve", RESERVES), ("router", ROUTERS)):
+        choices = {"scheduler": SCHEDULERS, "reserve": RESERVES, "router": ROUTERS, "micro_batches": MICRO_BATCHES}
+        for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise bad(f"scheduler.{name}", repr(getattr(self, name)), " or ".join(allowed))
         if self.stages > 1 and (self.scheduler, self.reserve) == ("prefill-first", "chunk"):
@@ -209,6 +218,11 @@ class Rules:
     def lanes(self) -> int:
         """Sets of decodes of a replica that are stepped apart: one for each batch in flight where there are stages."""
         return 1 if self.stages == 1 else self.async_depth
+
+    @property
+    def even(self) -> bool:
+        """Whether decodes join the lane with the fewest when their first token is out."""
+        return self.micro_batches == "even" and self.lanes > 1
 
     @property
     def max_tokens(self) -> int:

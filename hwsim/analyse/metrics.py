@@ -159,8 +159,8 @@ def measure(
         arrival_ps, first_token_ps, finish_ps, prompt_tokens, output_tokens, cached_tokens, preemptions: int64[n]. A
         finish_ps of -1 means the request never finished.
     steps : columns, optional
-        replica, start_ps, end_ps, n_decode, kv_used_blocks and, where batches pass stages, lane: int64[m], of each
-        replica in order. Without them itl and KV use are unknown.
+        replica, start_ps, end_ps, n_decode, kv_used_blocks and, where batches pass stages, lane and n_last: int64[m],
+        of each replica in order. Without them itl and KV use are unknown.
     slo : Slo or str, optional
         Objective for the goodput, e.g. "ttft=2s,tpot=50ms".
     bound_ps : int64[16], optional
@@ -230,11 +230,13 @@ def _itl(steps: Columns) -> Spread:
     replica, end = np.asarray(steps["replica"]), np.asarray(steps["end_ps"])
     decodes = np.asarray(steps["n_decode"])
     lane = np.asarray(steps["lane"]) if "lane" in steps else np.zeros_like(replica)
-    group = replica * (lane.max(initial=0) + 1) + lane  # decodes of a lane get their tokens in the same steps
+    last = np.asarray(steps["n_last"]) if "n_last" in steps else np.zeros_like(replica)
+    group = replica * (lane.max(initial=0) + 2) + lane  # decodes of a lane get their tokens in the same steps
     if len(group) and group.min() != group.max():
         order = np.argsort(group, kind="stable")
-        group, end, decodes = group[order], end[order], decodes[order]
-    follows = group[1:] == group[:-1]
+        group, end, decodes, last = group[order], end[order], decodes[order], last[order]
+    emptied = (decodes == last) & (decodes > 0)  # those that follow in the lane had their tokens before elsewhere
+    follows = (group[1:] == group[:-1]) & ~emptied[:-1]
     return spread(np.diff(end)[follows], decodes[1:][follows].astype(np.int64))
 
 

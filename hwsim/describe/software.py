@@ -27,6 +27,11 @@ class Scheduler(Block):
     max_num_seqs: Width = Field(description="most running requests")
     block_tokens: Width = Field(16, description="tokens of a KV block")
     async_depth: Annotated[int, Whole(1, 2)] = Field(1, description="steps in flight")
+    micro_batches: Literal["formed", "even"] = Field(
+        "formed",
+        description="decodes where batches pass several stages. formed: those that began in one batch stay in one; "
+        "even: they are shared out evenly, as many batches as there are stages",
+    )
     reserve: Literal["chunk", "prompt", "prompt+output"] = Field(description="KV that must be free to admit a request")
     memory_fraction: Share = Field(description="share of the memory the server may use")
     prefix_cache: bool = Field(description="freed full blocks are found again")

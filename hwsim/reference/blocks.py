@@ -22,7 +22,7 @@ class Request:
     computed: int = 0
     sampled: int = 0
     decodes: bool = False  # all its prompt (and all a preemption lost) is scheduled: one token a step from now on
-    lane: int = -1  # of the batch that gave it its first token (or the first after a preemption)
+    lane: int = -1  # of its decodes; -1 = none yet
     known: int = 0  # when the token scheduled last is out
     blocks: list[int] = field(default_factory=list)
     last_held: dict[int, int] = field(default_factory=dict)  # block position -> block it held there last

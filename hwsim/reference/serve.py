@@ -25,16 +25,18 @@ Fill = Callable[[int, int, int], None]
 
 @dataclass
 class Replica:
-    """One engine with its queues and the batches in flight (end, requests that finish with it, lane)."""
+    """One engine with its queues and the batches in flight (end, requests that finish with it, that start, lane)."""
 
     blocks: Blocks
     stage_free: list[int]
     lane_busy: list[bool]  # a batch with its decodes is in flight
+    lane_end: list[int]  # when its last batch is out
     inbox: list[Request] = field(default_factory=list)
     waiting: list[Request] = field(default_factory=list)
     running: list[Request] = field(default_factory=list)
-    in_flight: list[tuple[int, list[Request], int]] = field(default_factory=list)
+    in_flight: list[tuple[int, list[Request], list[Request], int]] = field(default_factory=list)
     idle: bool = True
+    awaits: tuple[int, int] = (-1, -1)  # time and kind of its next event: others in the heap are void
     preempted: int = 0
 
 
@@ -69,7 +71,8 @@ class Serving:
         self.table = [self._request(requests, i) for i in range(len(requests))]
         self.refused = rules.refused(requests)
         self.replicas = [
-            Replica(Blocks(rules), [0] * rules.stages, [False] * rules.lanes) for _ in range(rules.replicas)
+            Replica(Blocks(rules), [0] * rules.stages, [False] * rules.lanes, [0] * rules.lanes)
+            for _ in range(rules.replicas)
         ]
         self.routed = 0
         self.steps: list[tuple[int, ...]] = []
@@ -102,12 +105,18 @@ class Serving:
         request.arrival = when
         heapq.heappush(self.events, (when, ARRIVAL, request.number))
 
+    def _wakes(self, number: int, when: int, kind: int = SCHEDULE) -> None:
+        self.replicas[number].awaits = when, kind
+        heapq.heappush(self.events, (when, kind, number))
+
     def run(self) -> Outcome:
         """All events in their order."""
         while self.events:
             now, kind, number = heapq.heappop(self.events)
             if kind == ARRIVAL:
                 self.arrive(self.table[number], now)
+            elif (now, kind) != self.replicas[number].awaits:
+                continue
             elif kind == OUTPUT:
                 self.output(number, now)
             else:
@@ -133,22 +142,32 @@ class Serving:
         request.replica = number
         replica = self.replicas[number]
         replica.inbox.append(request)
-        if replica.idle:
+        seen = now + self.rules.frontend_ps
+        if replica.idle or self.enters_before_output(replica, seen):
             replica.idle = False
-            heapq.heappush(self.events, (now + self.rules.frontend_ps, SCHEDULE, number))
+            self._wakes(number, seen)
+
+    def enters_before_output(self, replica: Replica, seen: int) -> bool:
+        """Even micro-batches: whether a replica that waits for a batch has room for another before that is out."""
+        room = len(replica.in_flight) < self.rules.async_depth
+        return self.rules.even and room and replica.awaits[1] == OUTPUT and seen < replica.awaits[0]
 
     def output(self, number: int, now: int) -> None:
-        """The oldest batch is done: its finished requests go, the scheduler gets its turn."""
+        """The oldest batch is done: finished requests go, others may join a lane; the scheduler gets its turn."""
         replica = self.replicas[number]
-        _, finished, lane = replica.in_flight.pop(0)
-        replica.lane_busy[lane] = False
+        _, finished, starting, lane = replica.in_flight.pop(0)
+        for request in starting:
+            if request in replica.running:  # else preempted while its first token was on the way
+                request.lane = self.emptiest_lane(replica)
         for request in finished:
             (replica.running if request in replica.running else replica.waiting).remove(request)
             replica.blocks.give_back(request, returns=False)
             follower = next(self.replacements, None)
             if follower is not None:
                 self._arrives(follower, now)
-        heapq.heappush(self.events, (now, SCHEDULE, number))
+        if lane >= 0:
+            replica.lane_busy[lane] = False
+        self._wakes(number, now)
 
     def iterate(self, number: int, now: int) -> None:
         """One turn of a replica's engine loop: drain the inbox, schedule, wait."""
@@ -162,14 +181,17 @@ class Serving:
         if batch.tokens:
             self.launch(number, batch, now)
             if len(replica.in_flight) < self.rules.async_depth:
-                heapq.heappush(self.events, (now, SCHEDULE, number))
+                self._wakes(number, now)
                 return
+        seen = replica.inbox[0].arrival + self.rules.frontend_ps if replica.inbox else -1
         if replica.in_flight:
-            heapq.heappush(self.events, (replica.in_flight[0][0], OUTPUT, number))
+            self._wakes(number, replica.in_flight[0][0], OUTPUT)
+            if replica.inbox and self.enters_before_output(replica, seen):
+                self._wakes(number, seen)
         elif batch.preempted:
-            heapq.heappush(self.events, (now, SCHEDULE, number))
+            self._wakes(number, now)
         elif replica.inbox:
-            heapq.heappush(self.events, (replica.inbox[0].arrival + self.rules.frontend_ps, SCHEDULE, number))
+            self._wakes(number, seen)
         else:
             assert not replica.waiting, "a request waits for ever"
             replica.idle = True
@@ -178,7 +200,7 @@ class Serving:
 
     def schedule(self, replica: Replica, now: int) -> Batch:
         """The next batch."""
-        batch = Batch(self.free_lane(replica))
+        batch = Batch(self.next_lane(replica) if self.rules.even else self.free_lane(replica))
 
         def may_decode(request: Request) -> bool:
             return request.decodes and request.lane == batch.lane
@@ -195,14 +217,31 @@ class Serving:
             self.admit(replica, batch, now)
             if not batch.tokens:
                 self.continue_running(replica, batch, self.rules.max_num_seqs, may_decode)
+        if self.rules.even and not batch.decodes:
+            batch.lane = -1
         return batch
+
+    def decoding(self, replica: Replica) -> list[Request]:
+        """Requests with a token to come from a lane."""
+        return [r for r in replica.running if r.decodes and r.sampled < r.output and r.lane >= 0]
+
+    def next_lane(self, replica: Replica) -> int:
+        """Even micro-batches: of the lanes with decodes and not in flight the one that came back first, or -2."""
+        lanes = {request.lane for request in self.decoding(replica)}
+        ready = [(replica.lane_end[lane], lane) for lane in lanes if not replica.lane_busy[lane]]
+        return min(ready)[1] if ready else -2
+
+    def emptiest_lane(self, replica: Replica) -> int:
+        """Even micro-batches: the lane with the fewest decodes, of these the one that is back first."""
+        lanes = [request.lane for request in self.decoding(replica)]
+        return min(range(self.rules.lanes), key=lambda lane: (lanes.count(lane), replica.lane_end[lane], lane))
 
     def free_lane(self, replica: Replica) -> int:
         """Lane of the next batch: with one stage always the only one; else of those not in flight one with decodes."""
         if self.rules.lanes == 1:
             return 0
         free = [lane for lane, busy in enumerate(replica.lane_busy) if not busy]
-        decoding = {request.lane for request in replica.running if request.decodes and request.sampled < request.output}
+        decoding = {request.lane for request in self.decoding(replica)}
         return next((lane for lane in free if lane in decoding), free[0])
 
     def continue_running(self, replica: Replica, batch: Batch, budget: int, wanted: Callable[[Request], bool]) -> None:
@@ -262,7 +301,9 @@ class Serving:
     def preempt(self, replica: Replica, victim: Request, batch: Batch) -> None:
         replica.blocks.give_back(victim, returns=True)
         victim.computed = 0
-        victim.decodes = False
+        if victim.lane >= 0:
+            victim.known = max(victim.known, replica.lane_end[victim.lane])
+        victim.decodes, victim.lane = False, -1
         victim.preemptions += 1
         batch.preempted += 1
         replica.waiting.insert(0, victim)
@@ -280,7 +321,7 @@ class Serving:
         if not request.lacks:
             request.sampled += 1
             if not request.decodes:
-                request.lane = batch.lane
+                request.lane = -1 if self.rules.even else batch.lane
             request.decodes = True
 
     # -------------------------------------------------------------- time
@@ -307,14 +348,17 @@ class Serving:
         finished = [request for request in scheduled if request.sampled == request.output]
         for request in finished:
             request.finish = end
-        replica.in_flight.append((end, finished, batch.lane))
-        replica.lane_busy[batch.lane] = True
+        starting = [r for r in scheduled if rules.even and r.decodes and r.lane < 0 and r.sampled < r.output]
+        replica.in_flight.append((end, finished, starting, batch.lane))
+        if batch.lane >= 0:
+            replica.lane_busy[batch.lane], replica.lane_end[batch.lane] = True, end
         contexts = [context for _, context in batch.decodes]
         self.chunks += [(len(self.steps), request.number, tokens, cached) for request, tokens, cached in batch.chunks]
         self.steps.append((
             number, batch.lane, now, start, end, busy, of_layers, batch.tokens, padded, len(contexts),
-            len(batch.chunks), len(scheduled), sum(contexts),
-            sum(ceil_div(c, rules.tile_tokens) for c in contexts), max(contexts, default=0),
+            sum(request.sampled == request.output for request, _ in batch.decodes), len(batch.chunks),
+            len(scheduled), sum(contexts), sum(ceil_div(c, rules.tile_tokens) for c in contexts),
+            max(contexts, default=0),
             replica.preempted, rules.kv_blocks - 1 - len(replica.blocks.free),
             len(replica.inbox) + len(replica.waiting), len(replica.running), *cells,
         ))  # fmt: skip

@@ -28,7 +28,7 @@ Sink = Callable[[np.ndarray, np.ndarray], None]  # STEP_DTYPE rows, CHUNK_DTYPE 
 
 
 # Columns of the steps that every run keeps, whatever it records: metrics and pictures need them.
-KEPT = ("replica", "lane", "start_ps", "end_ps", "n_decode", "kv_used_blocks", "running", "waiting")
+KEPT = ("replica", "lane", "start_ps", "end_ps", "n_decode", "n_last", "kv_used_blocks", "running", "waiting")
 
 
 @dataclass
@@ -94,6 +94,7 @@ def rules_of(
         frontend_ps=ps_ceil(deployment.software.overheads.frontend),
         concurrency=concurrency,
         context=deployment.model.positions,
+        micro_batches=scheduler.micro_batches,
     )
 
 

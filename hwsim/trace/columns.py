@@ -45,7 +45,7 @@ TABLES: dict[str, Table] = {
     }),
     "steps": Table("step", "steps", 16384, {
         "replica": Column("i4", "1", "replica"),
-        "lane": Column("i4", "1", "decodes of the replica that are stepped together"),
+        "lane": Column("i4", "1", "decodes of the replica that are stepped together; -1 where chunks are alone"),
         "scheduled_ps": Column("i8", "ps", "time the batch was chosen"),
         "start_ps": Column("i8", "ps", "start of the step on its first stage"),
         "end_ps": Column("i8", "ps", "end of the step on its last stage"),
@@ -54,6 +54,7 @@ TABLES: dict[str, Table] = {
         "tokens": Column("i4", "tokens", "tokens scheduled"),
         "padded": Column("i4", "tokens", "tokens computed, after padding to a captured size"),
         "n_decode": Column("i4", "requests", "decoding requests in the batch"),
+        "n_last": Column("i4", "requests", "decoding requests that get their last token"),
         "n_prefill": Column("i4", "requests", "prompt chunks in the batch"),
         "sum_context": Column("i8", "tokens", "sum of the contexts of decoding requests"),
         "sum_tiles": Column("i8", "1", "sum of their KV tiles"),

@@ -242,6 +242,17 @@ def test_long_defaults_are_wrapped() -> None:
     assert all(len(line) <= 110 for line in lines[5:8])
 
 
+def test_a_lane_that_was_empty_tells_no_gap():
+    """What follows in an emptied lane got its tokens before elsewhere; chunks alone are a lane of their own."""
+    steps = {name: np.zeros(6, np.int64) for name in ("replica", "start_ps", "kv_used_blocks")}
+    steps |= {"lane": np.array([0, -1, 0, -1, 0, 0]), "n_decode": np.array([2, 0, 2, 0, 2, 2])}
+    steps |= {"n_last": np.array([0, 0, 2, 0, 0, 0]), "end_ps": np.array([10, 12, 20, 400, 500, 510])}
+    request = {"arrival_ps": [0], "first_token_ps": [1], "finish_ps": [510], "preemptions": [0]}
+    request |= {"prompt_tokens": [1], "output_tokens": [2], "cached_tokens": [0]}
+    found = measure({name: np.array(value) for name, value in request.items()}, steps)
+    assert (found.itl.p50, found.itl.p99) == (10, 10)
+
+
 def test_tokens_of_a_user_are_as_far_apart_as_the_steps_of_its_lane():
     """Two lanes take turns every 10 ps: a token of each comes every 20."""
     steps = {name: np.zeros(40, np.int64) for name in ("replica", "start_ps", "kv_used_blocks")}

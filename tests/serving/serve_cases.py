@@ -101,6 +101,7 @@ def random_rules(rng: np.random.Generator) -> types.Rules:
         router=str(PICK(rng, types.ROUTERS)),
         frontend_ps=int(PICK(rng, [0, 0, 7, 500])),
         concurrency=int(PICK(rng, [0, 0, 0, 1, 5, 100])),
+        micro_batches=str(PICK(rng, types.MICRO_BATCHES)),
     )
 
 

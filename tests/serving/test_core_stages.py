@@ -94,6 +94,55 @@ def test_decodes_of_a_batch_stay_together():
     assert np.all(steps["n_decode"][2:-2] == 4)
 
 
+def even(stages: int = 3, **changes) -> types.Rules:
+    return rules(stages, micro_batches="even", **changes)
+
+
+@pytest.mark.parametrize("scheduler", types.SCHEDULERS)
+def test_even_micro_batches_fill_the_stages_however_the_prompts_were_batched(scheduler):
+    """Eight prompts in one chunk: eight batches of one request, where formed batches keep all in one for ever."""
+    ends = {}
+    for budget in (8, 64):
+        law = even(8, token_budget=budget, scheduler=scheduler)
+        found, steps, _ = replay([8] * 8, [200] * 8, law, costs(law, [100] * 8, a_token=100))
+        assert np.all(steps["n_decode"] <= 1)
+        ends[budget] = (found["finish_ps"] - found["first_token_ps"]).max()
+    assert abs(int(ends[64]) - int(ends[8])) <= ends[8] // 10
+    law = rules(8, token_budget=64, scheduler=scheduler)
+    formed, steps, _ = replay([8] * 8, [200] * 8, law, costs(law, [100] * 8, a_token=100))
+    assert steps["n_decode"].max() == 8
+    assert (formed["finish_ps"] - formed["first_token_ps"]).max() > 3 * ends[64]
+
+
+@pytest.mark.parametrize("users", [2, 5, 12, 31])
+def test_even_micro_batches_differ_by_one_request_at_most(users):
+    law = even(4)
+    _, steps, _ = replay([2] * users, [300] * users, law, costs(law, [1000] * 4))
+    sizes = steps["n_decode"][20:-20]
+    assert {int(size) for size in sizes} <= {users // 4, -(-users // 4)} - {0}
+
+
+def test_even_micro_batches_of_a_stream_alone_change_nothing():
+    one, other = (replay([70], [40], law, costs(law, TIMES))[0] for law in (rules(), even()))
+    assert np.array_equal(one, other)
+
+
+def test_an_arrival_enters_the_stages_while_a_batch_is_under_way():
+    law = even(3)
+    found, _, _ = replay([8, 8], [40, 40], law, costs(law, TIMES), arrival=np.array([0, sum(TIMES) + 1100]))
+    assert found["admitted_ps"][1] == sum(TIMES) + 1100
+    assert found["first_token_ps"][1] - found["admitted_ps"][1] == sum(TIMES)
+
+
+def test_no_lane_waits_longer_than_the_others_while_prompts_take_turns():
+    """Prompts in front of them hold slots; lanes that have decodes still go in the order in which they came back."""
+    law = even(4, scheduler="mixed", token_budget=4)
+    found, steps, _ = replay([4] * 4 + [400], [60] * 4 + [1], law, costs(law, [1000] * 4))
+    counts = [int((steps["n_decode"][steps["lane"] == lane]).sum()) for lane in range(4)]
+    assert max(counts) - min(counts) <= 1
+    assert np.all(found["finish_ps"] > 0)
+
+
 def test_stages_are_never_slower_than_one_that_takes_their_sum_and_never_faster_than_the_slowest():
     law, whole = rules(3, token_budget=16), rules(1, token_budget=16)
     prompt, output = [16] * 12, list(range(10, 34, 2))
