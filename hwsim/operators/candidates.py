@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
@@ -30,6 +30,12 @@ class Candidates:
     rank: np.ndarray
     columns: Mapping[str, np.ndarray]
 
+    @staticmethod
+    def one_each(dims: Mapping[str, np.ndarray], **columns: np.ndarray) -> Candidates:
+        """One candidate a case: there is nothing to choose."""
+        case = np.arange(len(next(iter(dims.values()))))
+        return Candidates(case, np.zeros_like(case), columns)
+
     def take(self, index: np.ndarray) -> Candidates:
         """The candidates at `index`, in that order."""
         return Candidates(self.case[index], self.rank[index], {name: c[index] for name, c in self.columns.items()})
@@ -51,6 +57,17 @@ def concatenate(parts: list[Candidates]) -> Candidates:
         np.concatenate([p.rank for p in parts]),
         {name: np.concatenate([p.columns[name] for p in parts]) for name in names},
     )
+
+
+def in_pieces(
+    dims: Mapping[str, np.ndarray], most: int, propose: Callable[[dict[str, np.ndarray]], Candidates]
+) -> Candidates:
+    """Candidates of `most` cases at a time, so that their columns stay in the cache."""
+    parts = []
+    for start in range(0, len(next(iter(dims.values()))), most):
+        part = propose({name: column[start : start + most] for name, column in dims.items()})
+        parts.append(replace(part, case=part.case + start))
+    return concatenate(parts)
 
 
 @dataclass(frozen=True)

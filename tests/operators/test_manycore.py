@@ -357,7 +357,7 @@ def test_hwsim_op_answers_for_every_kind_of_a_chip_of_tiles(tmp_path: Path) -> N
             "fp16",
             "keys and values need 4.055 GB",
         ),
-        ("ipu-bow", "attention_prefill", {"batch": 1, "kv_len": 9, "q_len": 10, **HEADS}, "fp16", "at least q_len"),
+        ("ipu-bow", "attention_prefill", {"batch": 1, "kv_len": 9, "q_len": 10, **HEADS}, "fp16", "is below q_len 10"),
     ],
 )
 def test_what_cannot_run_says_why(chip: str, kind: str, dims: dict[str, object], dtype: str, words: str) -> None:

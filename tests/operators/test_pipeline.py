@@ -266,10 +266,10 @@ def test_the_planes_keep_as_many_blocks_as_the_type_is_wide() -> None:
     [
         ("gemm", {"m": 16, "n": 16, "k": 16}, "bf16", "groq-lpu has no bf16; it has fp16, int8"),
         ("gemm", {"m": 1, "n": 28672, "k": 8192}, "int8", "weights of 234.9 MB, groq-lpu holds 230.7 MB"),
-        ("attention_decode", {"batch": 1, "kv_len": 1 << 20, **HEADS}, "fp16", "more keys and values than"),
+        ("attention_decode", {"batch": 1, "kv_len": 1 << 20, **HEADS}, "fp16", "keys and values need 1.611 GB"),
         ("attention_decode", {"batch": 1, "kv_len": 9, **HEADS, "kv_heads": 12}, "fp16", "fewer query heads"),
         ("attention_decode", {"batch": 1, "kv_len": 9, "q_len": 2, **HEADS}, "fp16", "attention_prefill"),
-        ("attention_prefill", {"batch": 1, "kv_len": 9, "q_len": 10, **HEADS}, "fp16", "at least q_len"),
+        ("attention_prefill", {"batch": 1, "kv_len": 9, "q_len": 10, **HEADS}, "fp16", "is below q_len 10"),
         (
             "attention_mixed",
             {"prefill_chunk": 0, "kv_prefill": 0, "n_decode": 0, "kv_decode": 0, **HEADS},

@@ -282,7 +282,7 @@ def test_hwsim_op_answers_for_every_kind_of_a_tpu(tmp_path: Path) -> None:
             "do not divide",
         ),
         ("attention_decode", {"batch": 1, "kv_len": 9, "q_len": 2, **HEADS}, "bf16", "attention_prefill"),
-        ("attention_prefill", {"batch": 1, "kv_len": 9, "q_len": 10, **HEADS}, "bf16", "at least q_len"),
+        ("attention_prefill", {"batch": 1, "kv_len": 9, "q_len": 10, **HEADS}, "bf16", "is below q_len 10"),
         (
             "attention_mixed",
             {"prefill_chunk": 0, "kv_prefill": 0, "n_decode": 0, "kv_decode": 0, **HEADS},

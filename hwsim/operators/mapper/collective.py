@@ -20,6 +20,7 @@ import numpy as np
 from hwsim.operators.candidates import Candidates, Programs
 from hwsim.operators.machine import Machine
 from hwsim.operators.mapper.fabric import Algorithm, Group, Ints, group_of
+from hwsim.operators.mapper.refusals import group, reasons
 from hwsim.operators.program import RESOURCE_DTYPE, Template, TemplateBuilder
 from hwsim.units import ceil_div
 
@@ -136,9 +137,7 @@ class Mapper:
 
     def refuse(self, machine: Machine, dims: Mapping[str, Ints], dtype: str) -> list[str | None]:
         """Groups larger than the accelerator's largest system."""
-        largest = machine.chip.links.scale_up.devices
-        text = f"{{}} devices, but a system of {machine.accelerator} has at most {largest}"
-        return [text.format(count) if count > largest else None for count in dims["devices"]]
+        return reasons(group(machine, dims))
 
     def propose(self, machine: Machine, dims: Mapping[str, Ints], dtype: str) -> Candidates:
         """The algorithms that the library may take for every case, ranked by the closed form of their program."""

@@ -69,8 +69,7 @@ class StreamMapper:
 
     def propose(self, machine: Any, dims: Mapping[str, Ints], dtype: str) -> Candidates:
         """One candidate a case: there is one way to stream."""
-        case = np.arange(len(dims["rows"]))
-        return Candidates(case, np.zeros_like(case), {"variant": self.variants(dims)})
+        return Candidates.one_each(dims, variant=self.variants(dims))
 
     def programs(self, machine: Any, dims: Mapping[str, Ints], dtype: str, chosen: Candidates) -> list[Programs]:
         """One group of programs for each variant."""

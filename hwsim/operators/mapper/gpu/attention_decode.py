@@ -20,9 +20,10 @@ from hwsim.operators.candidates import Candidates, Programs
 from hwsim.operators.mapper.gpu.attention_batch import Heads, Lengths, sequence_items
 from hwsim.operators.mapper.gpu.attention_fold import GROUPS, Groups, fold
 from hwsim.operators.mapper.gpu.attention_kernel import Items, Kernel, Rates, as_programs, choose, estimate
-from hwsim.operators.mapper.gpu.attention_library import GRAIN, Device, capable, missing, rate
+from hwsim.operators.mapper.gpu.attention_library import GRAIN, Device, missing, rate
 from hwsim.operators.mapper.gpu.attention_splits import BLOCK, RULES, Grid, Splits
 from hwsim.operators.mapper.gpu.machine import Machine
+from hwsim.operators.mapper.refusals import attention, heads_divide, reasons
 from hwsim.units import ceil_div, ceil_fraction
 
 ACCUMULATOR = 4  # bytes of a partial result (fp32)
@@ -193,9 +194,8 @@ def place(device: Device, heads: Heads, lengths: Lengths, parts: Parts, once: np
 def propose(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str) -> Candidates:
     """One candidate a case, what the library runs; with rule `best` every sensible number of parts, ranked."""
     rule = machine.kernels.attention.decode.splits
-    case = np.arange(len(dims["batch"]))
     if rule.rule != "best":
-        return Candidates(case, np.zeros_like(case), {"parts": np.zeros_like(case)})
+        return Candidates.one_each(dims, parts=np.zeros_like(dims["batch"]))
     list_ = PARTS[rule.most >= PARTS]
     items = dims["batch"] * dims["kv_heads"]
     sensible = (list_ <= ceil_div(keys_of(dims), BLOCK)[:, None]) & (items[:, None] * list_ < 4 * machine.cores)
@@ -225,11 +225,7 @@ def keys_of(dims: Mapping[str, np.ndarray]) -> np.ndarray:
 
 def refuse(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str) -> list[str | None]:
     """Why a case cannot run, or None."""
-    several = [
-        None if q == 1 else f"q_len {q}: several new tokens of a sequence are attention_prefill"
-        for q in dims["q_len"].tolist()
-    ]
-    return [first or second for first, second in zip(capable(machine, dims), several, strict=True)]
+    return reasons(heads_divide(dims), *attention("attention_decode", dims))
 
 
 def describe(chosen: Candidates, row: int) -> str:

@@ -104,12 +104,3 @@ def sixteenths(dtype: str, codes: np.ndarray) -> np.ndarray:
     """Sixteenths of a byte per element of dtype columns, int64; -1 is the operator's own dtype."""
     table = np.array([SIXTEENTH_BYTES[name] for name in DTYPES] + [SIXTEENTH_BYTES[dtype]], np.int64)
     return table[codes]
-
-
-def capable(machine: Machine, dims: Mapping[str, np.ndarray]) -> list[str | None]:
-    """Why a case of an attention kind cannot run, or None."""
-    heads, kv_heads = dims["heads"], dims["kv_heads"]
-    return [
-        None if h % k == 0 else f"{h} query heads do not divide over {k} KV heads"
-        for h, k in zip(heads.tolist(), kv_heads.tolist(), strict=True)
-    ]

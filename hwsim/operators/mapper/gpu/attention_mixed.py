@@ -20,11 +20,12 @@ from hwsim.operators.mapper.gpu import attention_decode, attention_prefill
 from hwsim.operators.mapper.gpu.attention_batch import Chunks, Heads, Lengths, Worklist, sequence_items
 from hwsim.operators.mapper.gpu.attention_decode import ACCUMULATOR
 from hwsim.operators.mapper.gpu.attention_fold import GROUPS, Groups, fold
-from hwsim.operators.mapper.gpu.attention_kernel import Items, Kernel, Rates, as_programs
-from hwsim.operators.mapper.gpu.attention_library import GRAIN, Device, capable, missing, rate
+from hwsim.operators.mapper.gpu.attention_kernel import Items, Kernel, as_programs
+from hwsim.operators.mapper.gpu.attention_library import GRAIN, Device, missing
 from hwsim.operators.mapper.gpu.attention_prefill import Tiling, dispatch, tiling
 from hwsim.operators.mapper.gpu.attention_splits import BLOCK, IN_EVERY_KERNEL, RULES, Grid
 from hwsim.operators.mapper.gpu.machine import Machine
+from hwsim.operators.mapper.refusals import attention, heads_divide, reasons
 from hwsim.units import ceil_div, ceil_fraction
 
 ALONE = True  # a graph replays it without copies: keys and values are one set
@@ -113,7 +114,7 @@ def kernel(device: Device, heads: Heads, chunks: Chunks, lengths: Lengths, dtype
     before, flush = attention_prefill.append(device, heads, tokens)
     combined = 2 * lengths.sum(rows.parts) * heads.heads * heads.head_dim * ACCUMULATOR
     zero = np.zeros(cases, np.int64)
-    rates, one = rates_of(device, dtype), library.decode
+    rates, one = attention_prefill.rates(device, dtype), library.decode
     groups = place(device, cut, work, decodes, first)
     if library.mixed.order == "heads":
         groups, classes = by_coldness(device, heads, lengths, groups, classes)
@@ -194,22 +195,9 @@ def by_coldness(device: Device, heads: Heads, lengths: Lengths, groups: Groups,
     return Groups(groups.mult, *parts), (first, second)
 
 
-def rates_of(device: Device, dtype: str) -> Rates:
-    prefill = device.library.prefill
-    return Rates(
-        tensor=rate(device.tensor[dtype]),
-        hbm=rate(device.hbm),
-        l2=device.out_of_l2(prefill.l2_rate),
-        small=rate(min(prefill.append, device.port) * device.cores),
-        hbm_latency=device.hbm_latency,
-        l2_latency=device.l2_latency,
-    )
-
-
 def propose(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str) -> Candidates:
     """One candidate a case: what the library runs."""
-    case = np.arange(len(dims["heads"]))
-    return Candidates(case, np.zeros_like(case), {})
+    return Candidates.one_each(dims)
 
 
 def programs(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str, chosen: Candidates) -> list[Programs]:
@@ -226,11 +214,7 @@ def programs(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str, chose
 
 def refuse(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str) -> list[str | None]:
     """Why a case cannot run, or None."""
-    nothing = (dims["prefill_chunk"] == 0) & ((dims["n_decode"] == 0) | (dims["kv_decode"] == 0))
-    empty_case = [
-        "nothing to do: no prefill_chunk, and no n_decode with kv_decode" if none else None for none in nothing
-    ]
-    return [first or second for first, second in zip(capable(machine, dims), empty_case, strict=True)]
+    return reasons(heads_divide(dims), *attention("attention_mixed", dims))
 
 
 def describe(chosen: Candidates, row: int) -> str:

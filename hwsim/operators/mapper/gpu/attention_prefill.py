@@ -20,8 +20,9 @@ from hwsim.operators.mapper.gpu.attention_batch import Chunks, Heads, Lengths, W
 from hwsim.operators.mapper.gpu.attention_decode import kernel as decode_kernel
 from hwsim.operators.mapper.gpu.attention_fold import GROUPS, fold
 from hwsim.operators.mapper.gpu.attention_kernel import Items, Kernel, Rates, as_programs
-from hwsim.operators.mapper.gpu.attention_library import GRAIN, Device, capable, missing, rate
+from hwsim.operators.mapper.gpu.attention_library import GRAIN, Device, missing, rate
 from hwsim.operators.mapper.gpu.machine import Machine
+from hwsim.operators.mapper.refusals import attention, heads_divide, reasons
 from hwsim.units import ceil_div, ceil_fraction
 
 PIECE = 1 << 20  # query tiles listed at a time
@@ -131,7 +132,7 @@ def kernel(device: Device, heads: Heads, chunks: Chunks, window: np.ndarray, dty
     before, flush = append(device, heads, chunks.sum(chunks.tokens))
     zero = np.zeros(cases, np.int64)
     return Kernel(
-        rates=rates(device, prefill, dtype),
+        rates=rates(device, dtype),
         groups=fold(load, total[:, :, :1], total[:, :, 1:], slots, cut.tile, GROUPS),
         classes=(Items(once * 3 // 5, once - once * 3 // 5, cut.flop, rest, hbm, l2),),
         launch=zero + device.cycles(prefill.launch),
@@ -144,7 +145,9 @@ def alone(prefill: Prefill, few: np.ndarray) -> np.ndarray:
     return np.where(few, int((prefill.alone - 1) * GRAIN), 0)
 
 
-def rates(device: Device, prefill: Prefill, dtype: str) -> Rates:
+def rates(device: Device, dtype: str) -> Rates:
+    """Rates of the kernel of chunks, and of the one that appends their tokens."""
+    prefill = device.library.prefill
     return Rates(
         tensor=rate(device.tensor[dtype]),
         hbm=rate(device.hbm),
@@ -181,9 +184,8 @@ def append(device: Device, heads: Heads, tokens: np.ndarray) -> tuple[np.ndarray
 
 def propose(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str) -> Candidates:
     """One candidate a case: what the library runs."""
-    case = np.arange(len(dims["batch"]))
     queries = machine.kernels.attention.prefill.queries
-    return Candidates(case, np.zeros_like(case), {"queries": np.full_like(case, queries)})
+    return Candidates.one_each(dims, queries=np.full_like(dims["batch"], queries))
 
 
 def programs(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str, chosen: Candidates) -> list[Programs]:
@@ -207,11 +209,7 @@ def programs(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str, chose
 
 def refuse(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str) -> list[str | None]:
     """Why a case cannot run, or None."""
-    short = [
-        f"kv_len {kv} is below q_len {q}: it counts the new tokens too" if kv < q else None
-        for q, kv in zip(dims["q_len"].tolist(), dims["kv_len"].tolist(), strict=True)
-    ]
-    return [first or second for first, second in zip(capable(machine, dims), short, strict=True)]
+    return reasons(heads_divide(dims), *attention("attention_prefill", dims))
 
 
 def describe(chosen: Candidates, row: int) -> str:

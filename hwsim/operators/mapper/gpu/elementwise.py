@@ -18,6 +18,7 @@ from hwsim.operators.candidates import Programs, rates_of
 from hwsim.operators.machine import per_cycle
 from hwsim.operators.mapper.gpu.machine import Machine
 from hwsim.operators.mapper.gpu.tiles import missing
+from hwsim.operators.mapper.refusals import larger, reasons
 from hwsim.operators.mapper.streams import Stream, StreamMapper
 from hwsim.operators.operator import SIXTEENTH_BYTES
 from hwsim.operators.program import Template, TemplateBuilder
@@ -73,12 +74,7 @@ class Mapper(StreamMapper):
         """Cases whose rows are more than the memory of the device."""
         each = max((stream.reads + stream.writes) * SIXTEENTH_BYTES[dtype] / 16 for stream in self.streams)
         need = dims["rows"].astype(np.float64) * dims["cols"] * each
-        return [
-            f"needs {size / 1e9:.4g} GB, {machine.accelerator} has {machine.hbm / 1e9:.4g} GB"
-            if size > machine.hbm
-            else None
-            for size in need.tolist()
-        ]
+        return reasons(larger(machine, need, machine.hbm))
 
     def _programs(
         self, machine: Machine, dims: Mapping[str, Ints], dtype: str, stream: Stream, index: Ints

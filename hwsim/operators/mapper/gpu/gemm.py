@@ -12,13 +12,14 @@ from math import ceil
 
 import numpy as np
 
-from hwsim.operators.candidates import Candidates, Programs, concatenate, rates_of
+from hwsim.operators.candidates import Candidates, Programs, in_pieces, rates_of
 from hwsim.operators.machine import per_cycle
 from hwsim.operators.mapper.gpu.estimate import estimate, finish_skew
 from hwsim.operators.mapper.gpu.fill import cells_of, values_of
 from hwsim.operators.mapper.gpu.machine import Machine
 from hwsim.operators.mapper.gpu.program import template
 from hwsim.operators.mapper.gpu.tiles import GemmKernels, count_work, enumerate_tiles
+from hwsim.operators.mapper.refusals import larger, product_bytes, reasons
 from hwsim.operators.operator import SIXTEENTH_BYTES
 from hwsim.operators.program import LAW_DTYPE
 from hwsim.units import ceil_div
@@ -39,13 +40,13 @@ def propose(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str) -> Can
         Of both inputs; the result has two bytes an element.
     """
     kernels = GemmKernels.of(machine, dtype)
-    parts = []
-    for start in range(0, len(dims["m"]), CHUNK):
-        piece = {name: column[start : start + CHUNK] for name, column in dims.items()}
+
+    def ranked(piece: dict[str, np.ndarray]) -> Candidates:
         chosen = enumerate_tiles(machine, kernels, piece)
         rank = estimate(machine, dtype, count_work(machine, kernels, piece, dtype, chosen), chosen["split"])
-        parts.append(Candidates(chosen.pop("case") + start, rank, chosen))
-    return concatenate(parts)
+        return Candidates(chosen.pop("case"), rank, chosen)
+
+    return in_pieces(dims, CHUNK, ranked)
 
 
 def programs(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str, chosen: Candidates) -> list[Programs]:
@@ -84,14 +85,7 @@ def programs(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str, chose
 
 def refuse(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str) -> list[str | None]:
     """Cases whose operands are more than the memory of the device."""
-    m, n, k, batch = (dims[name].astype(np.float64) for name in ("m", "n", "k", "batch"))
-    need = batch * ((m * k + k * n) * SIXTEENTH_BYTES[dtype] / 16 + 2 * m * n)
-    return [
-        f"needs {size / 1e9:.4g} GB, {machine.accelerator} has {machine.hbm / 1e9:.4g} GB"
-        if size > machine.hbm
-        else None
-        for size in need.tolist()
-    ]
+    return reasons(larger(machine, product_bytes(dims, dtype), machine.hbm))
 
 
 def quantize(machine: Machine, dims: Mapping[str, np.ndarray], dtype: str) -> dict[str, np.ndarray]:

@@ -18,6 +18,7 @@ from hwsim.operators.mapper.manycore import program
 from hwsim.operators.mapper.manycore.machine import Machine
 from hwsim.operators.mapper.manycore.program import Work
 from hwsim.operators.mapper.manycore.split import SUM, finer_of
+from hwsim.operators.mapper.refusals import attention, heads_divide, larger, reasons
 from hwsim.operators.operator import DTYPES, SIXTEENTH_BYTES
 from hwsim.units import ceil_div
 
@@ -148,25 +149,10 @@ class Mapper:
 
     def refuse(self, machine: Machine, dims: Mapping[str, Ints], dtype: str) -> list[str | None]:
         """Cases that are none: heads that do not divide, more new tokens than keys, more keys than the device holds."""
-        phases, heads = self.phases(dims), Heads.of(dims)
-        need = sum(p.sequences * heads.kv_heads * heads.kv_bytes(p.keys).astype(np.float64) for p in phases)
-        found: list[str | None] = []
-        for row, size in enumerate(np.asarray(need).tolist()):
-            q, kv = int(dims["heads"][row]), int(dims["kv_heads"][row])
-            if q % kv:
-                found.append(f"{q} query heads do not divide over {kv} KV heads")
-            elif not any(p.sequences[row] for p in phases):
-                found.append("nothing to do: no chunk and no decode")
-            elif self.kind == "attention_decode" and dims["q_len"][row] > 1:
-                found.append("attention_decode has one new token a sequence: take attention_prefill")
-            elif any(p.new[row] > p.keys[row] for p in phases):
-                found.append("kv_len counts the new tokens too: it is at least q_len")
-            elif size > machine.room:
-                has = f"{machine.accelerator} has {machine.room / 1e9:.4g} GB"
-                found.append(f"keys and values need {size / 1e9:.4g} GB, {has}")
-            else:
-                found.append(None)
-        return found
+        of = Heads.of(dims)
+        need = sum(p.sequences * of.kv_heads * of.kv_bytes(p.keys).astype(np.float64) for p in self.phases(dims))
+        large = larger(machine, np.asarray(need), machine.room, "keys and values need")
+        return reasons(heads_divide(dims), *attention(self.kind, dims), large)
 
     def phases(self, dims: Mapping[str, Ints]) -> tuple[Phase, Phase]:
         """Prefill and decode of every case; single tokens are decoded whatever they are called."""

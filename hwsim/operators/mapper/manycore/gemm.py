@@ -12,11 +12,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from hwsim.operators.amounts import Ints, size_bytes
-from hwsim.operators.candidates import Candidates, Programs, concatenate
+from hwsim.operators.candidates import Candidates, Programs, in_pieces
 from hwsim.operators.mapper.manycore import program
 from hwsim.operators.mapper.manycore.machine import Machine
 from hwsim.operators.mapper.manycore.program import Work
 from hwsim.operators.mapper.manycore.split import RESULT, SUM, Split, absent, cut, fits, ways
+from hwsim.operators.mapper.refusals import larger, reasons
 from hwsim.operators.operator import SIXTEENTH_BYTES
 from hwsim.units import ceil_div
 
@@ -25,15 +26,10 @@ CHUNK = 64  # cases ranked together
 
 def propose(machine: Machine, dims: Mapping[str, Ints], dtype: str) -> Candidates:
     """Candidates of every case; batched products are as many times one of them."""
-    count = len(dims["m"])
-    parts = []
-    for start in range(0, count, CHUNK):
-        case = np.arange(start, min(start + CHUNK, count))
-        parts.append(_ranked(machine, {name: column[case] for name, column in dims.items()}, dtype, start))
-    return concatenate(parts)
+    return in_pieces(dims, CHUNK, lambda piece: _ranked(machine, piece, dtype))
 
 
-def _ranked(machine: Machine, dims: Mapping[str, Ints], dtype: str, first: int) -> Candidates:
+def _ranked(machine: Machine, dims: Mapping[str, Ints], dtype: str) -> Candidates:
     case, columns = ways(machine, dims)
     of = {name: column[case] for name, column in dims.items()}
     split = cut(machine, of, columns, dtype)
@@ -42,7 +38,7 @@ def _ranked(machine: Machine, dims: Mapping[str, Ints], dtype: str, first: int) 
     fitting = fits(machine, split, dtype)
     some = np.zeros(len(dims["m"]), bool)
     some[case[fitting]] = True
-    return Candidates(case + first, rank, columns).take(np.flatnonzero(fitting | ~some[case]))
+    return Candidates(case, rank, columns).take(np.flatnonzero(fitting | ~some[case]))
 
 
 def work_of(machine: Machine, dims: Mapping[str, Ints], s: Split, dtype: str) -> Work:
@@ -102,8 +98,7 @@ def refuse(machine: Machine, dims: Mapping[str, Ints], dtype: str) -> list[str |
     need = batch * k * n * SIXTEENTH_BYTES[dtype] / 16
     if machine.streamed:
         need += batch * (m * k * SIXTEENTH_BYTES[dtype] / 16 + RESULT * m * n)
-    has = f"{machine.accelerator} has {machine.room / 1e9:.4g} GB"
-    return [f"needs {size / 1e9:.4g} GB, {has}" if size > machine.room else None for size in need.tolist()]
+    return reasons(larger(machine, need, machine.room))
 
 
 def describe(chosen: Candidates, row: int) -> str:

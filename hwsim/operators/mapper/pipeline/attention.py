@@ -18,6 +18,7 @@ from hwsim.operators.amounts import Ints, put_shares, size_bytes
 from hwsim.operators.candidates import Candidates, Programs, rates_of
 from hwsim.operators.mapper.pipeline.gemm import SETS
 from hwsim.operators.mapper.pipeline.machine import Machine, kept_planes
+from hwsim.operators.mapper.refusals import attention, larger, reasons
 from hwsim.operators.operator import DTYPES, SIXTEENTH_BYTES
 from hwsim.operators.program import Template, TemplateBuilder
 from hwsim.units import ceil_div
@@ -124,35 +125,15 @@ class Mapper:
 
     def refuse(self, machine: Machine, dims: Mapping[str, Ints], dtype: str) -> list[str | None]:
         """Cases that are none: fewer query heads than KV heads, more new tokens than keys, more keys than fit."""
-        found: list[str | None] = [None] * len(dims["heads"])
-        phases = lengths(self.kind, dims)
         sizes = np.array([SIXTEENTH_BYTES[name] for name in DTYPES], np.int64)[dims["kv_dtype"]]
         row = ceil_div(2 * dims["kv_heads"] * dims["head_dim"] * sizes, 16).astype(np.float64)
-        need = np.sum([phase.sequences * phase.keys * row for phase in phases], axis=0)
-        for wrong, text in (
-            (dims["heads"] < dims["kv_heads"], "fewer query heads than KV heads"),
-            (np.all([phase.sequences == 0 for phase in phases], axis=0), "nothing to do: no chunk and no decode"),
-            (
-                (dims.get("q_len", 1) > 1) & (self.kind == "attention_decode"),
-                "attention_decode has one new token a sequence: take attention_prefill",
-            ),
-            (
-                np.any([p.new > p.keys for p in phases], axis=0),
-                "kv_len counts the new tokens too: it is at least q_len",
-            ),
-            (
-                need > machine.room,
-                f"more keys and values than the {machine.room / 1e6:.4g} MB of {machine.accelerator}",
-            ),
-        ):
-            for case in np.flatnonzero(wrong):
-                found[case] = found[case] or text
-        return found
+        need = np.sum([phase.sequences * phase.keys * row for phase in lengths(self.kind, dims)], axis=0)
+        few = dims["heads"] < dims["kv_heads"], "fewer query heads than KV heads"
+        return reasons(few, *attention(self.kind, dims), larger(machine, need, machine.room, "keys and values need"))
 
     def propose(self, machine: Machine, dims: Mapping[str, Ints], dtype: str) -> Candidates:
         """One candidate a case: a schedule has one way through the planes."""
-        case = np.arange(len(dims["heads"]))
-        return Candidates(case, np.zeros_like(case), {})
+        return Candidates.one_each(dims)
 
     def programs(self, machine: Machine, dims: Mapping[str, Ints], dtype: str, chosen: Candidates) -> list[Programs]:
         """Programs by which phases a case has."""

@@ -21,6 +21,7 @@ import numpy as np
 from hwsim.operators.amounts import Ints
 from hwsim.operators.candidates import Candidates, Programs, rates_of
 from hwsim.operators.mapper.pipeline.machine import Machine
+from hwsim.operators.mapper.refusals import group, reasons
 from hwsim.operators.program import Template, TemplateBuilder
 from hwsim.units import ceil_div
 
@@ -53,14 +54,11 @@ class Mapper:
 
     def refuse(self, machine: Machine, dims: Mapping[str, Ints], dtype: str) -> list[str | None]:
         """Groups larger than the accelerator's largest system."""
-        largest = machine.chip.links.scale_up.devices
-        text = f"{{}} devices, but a system of {machine.accelerator} has at most {largest}"
-        return [text.format(count) if count > largest else None for count in dims["devices"]]
+        return reasons(group(machine, dims))
 
     def propose(self, machine: Machine, dims: Mapping[str, Ints], dtype: str) -> Candidates:
         """One candidate a case: the schedule is fixed."""
-        case = np.arange(len(dims["devices"]))
-        return Candidates(case, np.zeros_like(case), {})
+        return Candidates.one_each(dims)
 
     def programs(self, machine: Machine, dims: Mapping[str, Ints], dtype: str, chosen: Candidates) -> list[Programs]:
         """Programs of the cases; bytes are those that ONE link carries."""

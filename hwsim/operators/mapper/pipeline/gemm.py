@@ -78,8 +78,7 @@ def work_of(machine: Machine, dims: Mapping[str, Ints], dtype: str) -> Work:
 
 def propose(machine: Machine, dims: Mapping[str, Ints], dtype: str) -> Candidates:
     """One candidate a case: a schedule has one way through the planes."""
-    case = np.arange(len(dims["m"]))
-    return Candidates(case, np.zeros_like(case), {})
+    return Candidates.one_each(dims)
 
 
 def programs(machine: Machine, dims: Mapping[str, Ints], dtype: str, chosen: Candidates) -> list[Programs]:

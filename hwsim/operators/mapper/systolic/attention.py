@@ -13,6 +13,7 @@ import numpy as np
 
 from hwsim.operators.amounts import Ints, size_bytes
 from hwsim.operators.candidates import Candidates, Programs, rates_of
+from hwsim.operators.mapper.refusals import attention, heads_divide, larger, reasons
 from hwsim.operators.mapper.systolic.attention_program import template
 from hwsim.operators.mapper.systolic.machine import Machine
 from hwsim.operators.operator import DTYPES, SIXTEENTH_BYTES
@@ -121,24 +122,9 @@ class Mapper:
         """Cases that are none: heads that do not divide, more new tokens than keys, more keys than the memory holds."""
         phases, kv_bytes = self.lengths(dims), Heads.of(machine, dims).kv_bytes
         need = sum((n.astype(np.float64) * keys * kv_bytes for n, _, keys in phases), np.zeros(len(kv_bytes)))
-        heads = zip(dims["heads"].tolist(), dims["kv_heads"].tolist())
-        indivisible = [f"{q} query heads do not divide over {kv} KV heads" for q, kv in heads]
-        has = f"{machine.accelerator} has {machine.hbm / 1e9:.4g} GB"
-        large = [f"keys and values need {size / 1e9:.4g} GB, {has}" for size in need.tolist()]
-        many = ["attention_decode has one new token a sequence: take attention_prefill"] * len(need)
-        few = ["kv_len counts the new tokens too: it is at least q_len"] * len(need)
-        idle = ["nothing to do: no chunk and no decode"] * len(need)
-        found: list[str | None] = [None] * len(need)
-        for wrong, texts in (
-            (dims["heads"] % dims["kv_heads"] != 0, indivisible),
-            (np.all([n == 0 for n, _, _ in phases], axis=0), idle),
-            ((dims.get("q_len", 1) > 1) & (self.kind == "attention_decode"), many),
-            (np.any([new > keys for _, new, keys in phases], axis=0), few),
-            (need > machine.hbm, large),
-        ):
-            for row in np.flatnonzero(wrong):
-                found[row] = found[row] or texts[row]
-        return found
+        return reasons(
+            heads_divide(dims), *attention(self.kind, dims), larger(machine, need, machine.hbm, "keys and values need")
+        )
 
     def lengths(self, dims: Mapping[str, Ints]) -> list[tuple[Ints, Ints, Ints]]:
         """(sequences, new tokens, keys of the last query) of each phase: prefill, decode."""
@@ -154,8 +140,7 @@ class Mapper:
 
     def propose(self, machine: Machine, dims: Mapping[str, Ints], dtype: str) -> Candidates:
         """One candidate a case: the kernel has one way for a batch."""
-        case = np.arange(len(dims["heads"]))
-        return Candidates(case, np.zeros_like(case), {})
+        return Candidates.one_each(dims)
 
     def programs(self, machine: Machine, dims: Mapping[str, Ints], dtype: str, chosen: Candidates) -> list[Programs]:
         """Programs by which phases a case has."""

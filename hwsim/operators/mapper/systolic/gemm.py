@@ -9,8 +9,9 @@ from fractions import Fraction
 import numpy as np
 
 from hwsim.operators.amounts import Ints
-from hwsim.operators.candidates import Candidates, Programs, concatenate, rates_of
+from hwsim.operators.candidates import Candidates, Programs, in_pieces, rates_of
 from hwsim.operators.machine import per_cycle
+from hwsim.operators.mapper.refusals import larger, product_bytes, reasons
 from hwsim.operators.mapper.systolic.blocks import (
     FLOWS,
     RESULT,
@@ -27,7 +28,6 @@ from hwsim.operators.mapper.systolic.blocks import (
 from hwsim.operators.mapper.systolic.folds import DATAFLOWS
 from hwsim.operators.mapper.systolic.machine import Machine
 from hwsim.operators.mapper.systolic.program import BUFFERS, template
-from hwsim.operators.operator import SIXTEENTH_BYTES
 from hwsim.units import ceil_div
 
 CHUNK = 128  # cases ranked together
@@ -54,15 +54,10 @@ class Traffic:
 
 def propose(machine: Machine, dims: Mapping[str, Ints], dtype: str) -> Candidates:
     """Candidates of every case; batched products are as many times one of them."""
-    count = len(dims["m"])
-    parts = []
-    for start in range(0, count, CHUNK):
-        case = np.arange(start, min(start + CHUNK, count))
-        parts.append(_ranked(machine, {name: column[case] for name, column in dims.items()}, dtype, start))
-    return concatenate(parts)
+    return in_pieces(dims, CHUNK, lambda piece: _ranked(machine, piece, dtype))
 
 
-def _ranked(machine: Machine, dims: Mapping[str, Ints], dtype: str, first: int) -> Candidates:
+def _ranked(machine: Machine, dims: Mapping[str, Ints], dtype: str) -> Candidates:
     case, columns = choices(machine, dims)
     columns["arrays"] = np.full(len(case), machine.arrays)
     of = {name: column[case] for name, column in dims.items()}
@@ -72,7 +67,7 @@ def _ranked(machine: Machine, dims: Mapping[str, Ints], dtype: str, first: int) 
     least = np.minimum.reduceat(need, np.flatnonzero(np.r_[True, case[1:] != case[:-1]]))[case]
     rank = rank_of(machine, b, of, dtype, Traffic.of(machine, of, dtype))
     # The smallest blocks are always offered: there is nothing smaller to take.
-    return Candidates(case + first, rank, columns).take(np.flatnonzero((need <= place) | (need == least)))
+    return Candidates(case, rank, columns).take(np.flatnonzero((need <= place) | (need == least)))
 
 
 def _keep_inputs(machine: Machine, dims: Mapping[str, Ints], columns: dict[str, Ints]) -> None:
@@ -212,14 +207,7 @@ def programs(machine: Machine, dims: Mapping[str, Ints], dtype: str, chosen: Can
 
 def refuse(machine: Machine, dims: Mapping[str, Ints], dtype: str) -> list[str | None]:
     """Cases whose operands are more than the memory of the device."""
-    m, n, k, batch = (dims[name].astype(np.float64) for name in ("m", "n", "k", "batch"))
-    need = batch * ((m * k + k * n) * SIXTEENTH_BYTES[dtype] / 16 + RESULT * m * n)
-    return [
-        f"needs {size / 1e9:.4g} GB, {machine.accelerator} has {machine.hbm / 1e9:.4g} GB"
-        if size > machine.hbm
-        else None
-        for size in need.tolist()
-    ]
+    return reasons(larger(machine, product_bytes(dims, dtype), machine.hbm))
 
 
 def describe(chosen: Candidates, row: int) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from hwsim.operators.amounts import Ints
 from hwsim.operators.candidates import Candidates, Programs
+from hwsim.operators.mapper.refusals import attention, heads_divide, larger, reasons
 from hwsim.operators.mapper.wafer import phases, regions, shift
 from hwsim.operators.mapper.wafer.machine import Machine
 from hwsim.operators.mapper.wafer.phases import WORD, Phase, ceil_over
@@ -104,16 +105,8 @@ class Mapper:
         """Cases that are none: heads that do not divide, more new tokens than keys, more keys than the wafer holds."""
         sizes = np.array([SIXTEENTH_BYTES[name] for name in DTYPES], np.float64)[dims["kv_dtype"]]
         need = dims["batch"].astype(np.float64) * dims["kv_len"] * 2 * dims["kv_heads"] * dims["head_dim"] * sizes / 16
-        found = regions.too_large(machine, need, "keys and values need")
-        several = (dims["q_len"] > 1) & (self.kind == "attention_decode")
-        for wrong, text in (
-            (dims["heads"] % dims["kv_heads"] != 0, "query heads do not divide over the KV heads"),
-            (several, "attention_decode has one new token a sequence: take attention_prefill"),
-            (dims["q_len"] > dims["kv_len"], "kv_len counts the new tokens too: it is at least q_len"),
-        ):
-            for row in np.flatnonzero(wrong):
-                found[row] = text
-        return found
+        large = larger(machine, need, machine.room, "keys and values need")
+        return reasons(heads_divide(dims), *attention(self.kind, dims), large)
 
     def propose(self, machine: Machine, dims: Dims, dtype: str) -> Candidates:
         """Every region, ranked by the closed form of its program."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwsim.operators.candidates import Candidates, Programs
+from hwsim.operators.mapper.refusals import larger, reasons
 from hwsim.operators.mapper.streams import StreamMapper
 from hwsim.operators.mapper.wafer import phases, regions
 from hwsim.operators.mapper.wafer.machine import Machine
@@ -54,7 +55,7 @@ class Mapper(StreamMapper):
 
     def refuse(self, machine: Machine, dims: Dims, dtype: str) -> list[str | None]:
         """Cases whose elements are more than the wafer's SRAM."""
-        return regions.too_large(machine, 2.0 * dims["rows"] * dims["cols"], "elements need")
+        return reasons(larger(machine, 2.0 * dims["rows"] * dims["cols"], machine.room, "elements need"))
 
     def describe(self, chosen: Candidates, row: int) -> str:
         """A candidate in words: "rows and columns on 660 x 660 cores"."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from hwsim.operators.amounts import Ints
 from hwsim.operators.candidates import Candidates, Programs
+from hwsim.operators.mapper.refusals import larger, reasons
 from hwsim.operators.mapper.wafer import phases, regions, shift
 from hwsim.operators.mapper.wafer.machine import Machine
 from hwsim.operators.mapper.wafer.phases import Phase
@@ -56,7 +57,7 @@ def refuse(machine: Machine, dims: Dims, dtype: str) -> list[str | None]:
     """Cases whose operands are more than the wafer's SRAM."""
     m, n, k, batch = (dims[name].astype(np.float64) for name in ("m", "n", "k", "batch"))
     need = batch * (m * k + k * n + m * n) * SIXTEENTH_BYTES[dtype] / 16
-    return regions.too_large(machine, need, "operands and result need")
+    return reasons(larger(machine, need, machine.room, "operands and result need"))
 
 
 def describe(chosen: Candidates, row: int) -> str:

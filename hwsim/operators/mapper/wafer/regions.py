@@ -65,9 +65,3 @@ def describe(names: Sequence[str], chosen: Candidates, row: int) -> str:
     side, way, squares = (int(chosen.columns[name][row]) for name in ("side", "way", "squares"))
     cut = f" in {squares} x {squares} squares" * (squares > 1)
     return f"{names[min(way, len(names) - 1)]} on {side} x {side} cores{cut}"
-
-
-def too_large(machine: Machine, need: np.ndarray, what: str) -> list[str | None]:
-    """Why operands of so many bytes, float64[P], do not fit the wafer's SRAM, or None."""
-    has = f"{machine.accelerator} has {machine.room / 1e9:.4g} GB of SRAM"
-    return [f"{what} {size / 1e9:.4g} GB, {has}" if size > machine.room else None for size in need.tolist()]
