@@ -55,9 +55,18 @@ demo: dev  ## Llama-3.1-70B on eight H100s under an hour of production-like traf
 	$(BIN)/hwsim replay h100-sxm-x8 llama-3.1-70b azure-conversation --plan tp=8 --slo ttft=2s,tpot=50ms \
 		--plot build/demo.png -o build/demo.h5
 
-fidelity: dev  ## simulated against measured kernels and a measured server, as far as HWSIM_SHARED has them
+fidelity: dev  ## simulated against all that is measured and HWSIM_SHARED has: kernels, servers, chips of all classes, power
+	mkdir -p build
+	@echo "make: kernels"
 	$(BIN)/hwsim validate operators
+	@echo "make: a server, request by request; picture in build/serving.png"
 	$(BIN)/hwsim validate serving --plot build/serving.png
+	@echo "make: serving points of many servers"
+	$(BIN)/hwsim validate points
+	@echo "make: chips of every class and single requests"
+	$(BIN)/hwsim validate classes
+	@echo "make: power of servers; picture in build/power.png"
+	$(BIN)/hwsim validate power --plot build/power.png
 
 seed-study: dev  ## seven accelerators on Llama-2-70B: table, findings, figure and points in build/seed/
 	$(BIN)/python bench/seed/study.py build/seed

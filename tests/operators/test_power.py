@@ -13,6 +13,14 @@ from hwsim.operators.simulate import OpResult, simulate
 
 CHIPS = ("a100-sxm", "h100-sxm", "b200-sxm")
 DTYPES = {"a100-sxm": ("bf16",), "h100-sxm": ("bf16", "fp8"), "b200-sxm": ("bf16", "fp8", "nvfp4")}
+CLASSES = ("h100-sxm", "mi300x", "gaudi-2", "sn40l", "tpu-v6e", "ipu-gc200", "northpole", "wse-3", "groq-lpu")
+KINDS = {
+    "gemm": {"m": (1, 512), "n": (64, 4096), "k": (64, 4096)},
+    "attention_prefill": {"q_len": (16, 256), "kv_len": (256, 1024)},
+    "attention_decode": {"batch": (1, 8), "kv_len": (16, 2048)},
+    "norm": {"rows": (1, 512), "cols": (64, 4096)},
+}
+GROWS = {"gemm": "k", "attention_prefill": "kv_len", "attention_decode": "kv_len", "norm": "cols"}
 SHARES = (1, 0.8, 0.6, 0.5, 0.4, 0.3)  # of the described limit
 
 
@@ -25,6 +33,30 @@ def gemms(count: int = 40) -> dict[str, np.ndarray]:
     rng = np.random.Generator(np.random.PCG64(5))
     dims = {name: (2 ** rng.uniform(low, 13, count)).astype(np.int64) for name, low in (("m", 0), ("n", 7), ("k", 8))}
     return {name: np.append(column, 8192) for name, column in dims.items()}
+
+
+def described(chip: str, seed: int, limit: float | None = None) -> Machine:
+    """A chip whose power is drawn at random; its limit is a share of what it could draw, or beyond all that it does."""
+    rng = np.random.Generator(np.random.PCG64(seed))
+    power, cores = Machine.of(chip, "ideal").power, Machine.of(chip, "ideal").cores
+    static, active = rng.uniform(0.1, 0.6, 2) * float(power.limit)
+    whole = static + active + rng.uniform(0.5, 2) * float(power.limit)
+    most = 999_000 if limit is None else static + limit * (whole - static)
+    sets = {"static": f"{static:.1f} W", "idle": f"{rng.uniform(0, 1) * static:.1f} W", "limit": f"{most:.1f} W",
+            "active_per_unit": f"{active / cores:.9f} W"}  # fmt: skip
+    sets |= {f"per_flop.{dtype}": f"{rng.uniform(0, 2):.3f} pJ/FLOP" for dtype in power.per_flop}
+    sets |= {f"per_byte.{tier}": f"{rng.uniform(0, 8):.3f} pJ/bit" for tier in power.per_byte}
+    return Machine.of(
+        chip, "ideal", "in-model", {"accelerator": [f"power.{name}={text}" for name, text in sets.items()]}
+    )
+
+
+def operators(kind: str, seed: int, count: int = 8) -> dict[str, np.ndarray]:
+    """Random operators of a kind."""
+    rng = np.random.Generator(np.random.PCG64(seed))
+    dims = {name: rng.integers(*ends, count) for name, ends in KINDS[kind].items()}
+    shape = {"batch": 1, "q_len": 1, "heads": 8, "kv_heads": 2, "head_dim": 128} if "attention" in kind else {}
+    return {name: np.full(count, value) for name, value in shape.items()} | dims
 
 
 def watts(on: Machine, result: OpResult) -> np.ndarray:
@@ -105,3 +137,44 @@ def test_energy_factors_are_the_power_of_the_clock_rounded_up() -> None:
         assert factors[ONE] == 1 << 20
         exact = (np.arange(ONE + 1) / ONE) ** float(exponent) * (1 << 20)
         assert (factors >= exact - 1e-6).all() and (factors <= exact + 2).all()
+
+
+@pytest.mark.parametrize("chip", CLASSES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_energy_of_any_class_is_that_of_its_flops_bytes_and_units(chip: str, kind: str) -> None:
+    for seed in range(3):
+        on = described(chip, seed)
+        dtype = "bf16" if "bf16" in on.power.per_flop else "fp16"
+        found = simulate(on, kind, operators(kind, seed), dtype)
+        moved = sum(float(on.chip.energy_per_byte(tier)) * 1e12 * size for tier, size in found.bytes.items())
+        parts = float(on.power.per_flop[dtype]) * 1e12 * found.flops + moved
+        assert found.energy_pj == pytest.approx(parts, rel=1e-3, abs=8)  # factors are fractions of three digits
+        busy = float(on.power.active_per_unit * on.cores) * found.time_ps
+        assert found.active_pj == pytest.approx(busy, rel=2e-3, abs=8)
+
+
+@pytest.mark.parametrize("chip", CLASSES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_class_draws_more_than_its_limit(chip: str, kind: str) -> None:
+    for seed, limit in enumerate((0.01, 0.1, 0.5)):
+        on, free = described(chip, seed, limit), described(chip, seed)
+        dtype = "bf16" if "bf16" in on.power.per_flop else "fp16"
+        found, unlimited = (simulate(each, kind, operators(kind, seed), dtype) for each in (on, free))
+        assert (watts(on, found) <= float(on.power.limit) * 1.001).all()
+        assert (found.time_ps >= unlimited.time_ps).all()
+        same = [i for i, choice in enumerate(found.choice) if choice == unlimited.choice[i]]
+        assert (found.energy_pj[same] <= unlimited.energy_pj[same]).all()  # another program may move more
+
+
+@pytest.mark.parametrize("chip", CLASSES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_more_bytes_never_cost_less_in_any_class(chip: str, kind: str) -> None:
+    for seed in range(3):
+        on, dims = described(chip, seed), operators(kind, seed)
+        dtype = "bf16" if "bf16" in on.power.per_flop else "fp16"
+        found = [simulate(on, kind, dims | {GROWS[kind]: dims[GROWS[kind]] * by}, dtype) for by in (1, 2)]
+        energy = np.concatenate([result.energy_pj for result in found])
+        amounts = np.array([np.concatenate(list(each)) for each in zip(*([r.flops, *r.bytes.values()] for r in found))])
+        no_less = (amounts[:, :, None] >= amounts[:, None, :]).all(axis=0)  # of FLOPs and of bytes of each tier
+        assert no_less.sum() > 4 * len(energy)
+        assert (energy[:, None] >= energy[None, :])[no_less].all()

@@ -10,7 +10,7 @@ from hwsim.operators.surface import COLUMNS
 from hwsim.serving.energy import around_pj, energy_pj
 
 S = 10**12
-CHIPS = ["h100-sxm", "tpu-v6e", "wse-3", "groq-lpu", "ipu-gc200", "mi300x", "northpole"]
+CHIPS = ["h100-sxm", "tpu-v6e", "wse-3", "groq-lpu", "ipu-gc200", "mi300x", "gaudi-2", "sn40l", "northpole"]
 
 
 def row(chip: Any, **columns: int) -> dict[str, int]:
@@ -56,6 +56,31 @@ def test_parts_sum_to_what_operators_spent_and_more_bytes_never_cost_less(name: 
 def test_wafers_and_static_schedules_are_not_gated() -> None:
     gating = {name: load(name).power.gating for name in CHIPS}
     assert {name for name, value in gating.items() if value == "none"} == {"wse-3", "groq-lpu"}
+
+
+@pytest.mark.parametrize("name", CHIPS)
+def test_units_that_are_not_gated_cost_what_they_idle(name: str) -> None:
+    described = load(name)
+    busy = int(float(described.power.active_per_unit * described.units.tensor.count) * S / 4)  # a quarter of a second
+    runs = {}
+    for gating in ("unit", "none"):
+        power = described.power.model_copy(update={"gating": gating})
+        chip = described.model_copy(update={"power": power})
+        runs[gating] = energy_pj(chip, [row(chip, active_pj=busy)], devices=1, tp=1, makespan_ps=S)
+    assert runs["none"]["active"] == pytest.approx(4 * runs["unit"]["active"], rel=1e-6)
+    assert {part: energy for part, energy in runs["none"].items() if part != "active"} == {
+        part: energy for part, energy in runs["unit"].items() if part != "active"
+    }
+
+
+@pytest.mark.parametrize("name", CHIPS)
+def test_chips_host_and_losses_sum_to_the_wall_in_every_class(name: str) -> None:
+    system = load(name, "system")
+    chips = sum(energy_pj(system.accelerator, [], devices=system.count, tp=1, makespan_ps=S).values())
+    idle, busy = (around_pj(system, chips, S, work) for work in (0, S))
+    for around in (idle, busy):
+        assert chips + sum(around.values()) == pytest.approx((chips + around["host"]) / float(system.host.supply))
+    assert busy["host"] - idle["host"] == pytest.approx(float(system.host.active) * S * system.nodes)
 
 
 def test_hosts_and_supplies_come_on_top_of_the_accelerators() -> None:
