@@ -52,6 +52,7 @@ class Case:
     ep: int = 1
     prefill_region: str = ""
     decode_region: str = ""
+    routing: str = ""
     kv_dtype: str = ""
     max_num_seqs: int = 0
     token_budget: int = 0
@@ -59,7 +60,7 @@ class Case:
     @property
     def plan(self) -> str:
         """As `hwsim.compile` reads it."""
-        names = ("tp", "pp", "dp", "ep", "prefill_region", "decode_region")
+        names = ("tp", "pp", "dp", "ep", "prefill_region", "decode_region", "routing")
         return ",".join(f"{name}={getattr(self, name)}" for name in names if getattr(self, name))
 
     @property
@@ -128,8 +129,8 @@ def point(system: str, model: str, concurrency: int, isl: int, osl: int, **more:
     isl, osl : int
         Prompt and output tokens of every request.
     **more
-        software ("ideal"), precision ("bf16"), tp, pp, dp, ep (1), prefill_region, decode_region ("660x660"), kv_dtype,
-        max_num_seqs, token_budget.
+        software ("ideal"), precision ("bf16"), tp, pp, dp, ep (1), prefill_region, decode_region ("660x660"), routing
+        ("uniform"), kv_dtype, max_num_seqs, token_budget.
 
     Raises
     ------

@@ -15,6 +15,7 @@ from typing import Any
 from hwsim import files
 from hwsim.analyse.point import MOST, Case, Point, points
 from hwsim.describe.named import Names
+from hwsim.describe.routing import EXPECTED, distribution
 from hwsim.errors import Fault
 from hwsim.serving.deployment import KV_DTYPES, PRECISIONS, REGIONS
 
@@ -79,6 +80,8 @@ def _faults(where: str, name: str, text: str) -> list[Fault]:
     if name in REGIONS:
         right = re.fullmatch(r"[1-9]\d{0,4}x[1-9]\d{0,4}", text) is not None
         return [] if right else [Fault(where, got, "a region of cores, rows x columns", f"e.g. {name} 660x660")]
+    if name == "routing":
+        return [] if distribution(text) is not None else [Fault(where, got, EXPECTED)]
     return [] if text in WORDS[name] else [Fault(where, got, "one of " + ", ".join(WORDS[name]))]
 
 

@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from hwsim.describe.block import Description
+from hwsim.describe.block import Block, Description
 from hwsim.describe.quantity import Bare, Natural, Parts, Whole, Width
 
 
+class Experts(Block):
+    """Feed-forwards of a layer among which a router chooses some for each token."""
+
+    count: Annotated[int, Whole(1, 2**12)] = Field(description="experts of a layer")
+    top_k: Annotated[int, Whole(1, 2**6)] = Field(description="experts of a token")
+    ffn: Parts = Field(description="width of one expert, which has gate, up and down")
+    shared_ffn: Natural = Field(0, description="width of the feed-forward beside them that all tokens pass; 0 = none")
+    dense_layers: Natural = Field(0, description="layers without experts, the first of the model")
+
+    @model_validator(mode="after")
+    def _has_as_many_as_are_chosen(self) -> Experts:
+        if self.top_k > self.count:
+            raise _refusal(str(self.top_k), f"at most the {self.count} experts of a layer", "top_k")
+        return self
+
+
 class Model(Description):
-    """A dense decoder-only transformer."""
+    """A decoder-only transformer, dense or with experts."""
 
     kind: ClassVar[str] = "model"
 
-    family: Literal["dense"] = "dense"
     layers: Width
     hidden: Parts = Field(description="width of the residual stream")
     heads: Width = Field(description="query heads")
@@ -38,21 +53,25 @@ class Model(Description):
     sliding_window: Natural = Field(0, description="keys a query sees; 0 = all")
     norms: Width = Field(2, description="norms of a layer")
     norm_bias: bool = Field(False, description="norms have a bias beside the scale")
+    experts: Experts | None = Field(None, description="experts of its layers; `ffn` is that of layers without any")
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Model:
         if self.heads % self.kv_heads:
-            raise PydanticCustomError(
-                "hwsim",
-                "{expected}",
-                {
-                    "got": str(self.kv_heads),
-                    "expected": f"a divisor of heads = {self.heads}",
-                    "cure": "",
-                    "at": "kv_heads",
-                },
-            )
+            raise _refusal(str(self.kv_heads), f"a divisor of heads = {self.heads}", "kv_heads")
         return self
+
+    @model_validator(mode="after")
+    def _layers_have_experts(self) -> Model:
+        if self.experts and self.experts.dense_layers >= self.layers:
+            got = str(self.experts.dense_layers)
+            raise _refusal(got, f"fewer than the {self.layers} layers of the model", "experts.dense_layers")
+        return self
+
+    @property
+    def dense_layers(self) -> int:
+        """Layers without experts, the first of the model."""
+        return self.layers if self.experts is None else self.experts.dense_layers
 
     @property
     def attention_params(self) -> int:
@@ -72,8 +91,14 @@ class Model(Description):
         return (inward + 1) * self.hidden * self.ffn + bias
 
     @property
+    def expert_params(self) -> int:
+        """Weights of the experts of one layer, of what lies beside them and of their router."""
+        of = self.experts
+        return self.hidden * (3 * (of.count * of.ffn + of.shared_ffn) + of.count) if of else 0
+
+    @property
     def layer_params(self) -> int:
-        """Weights of one layer, norms included."""
+        """Weights of one layer without experts, norms included."""
         norm = self.hidden * (2 if self.norm_bias else 1)
         return self.attention_params + self.ffn_params + self.norms * norm
 
@@ -85,4 +110,10 @@ class Model(Description):
     @property
     def params(self) -> int:
         """All weights."""
-        return self.layers * self.layer_params + self.embedding_params + self.hidden * (2 if self.norm_bias else 1)
+        more = (self.layers - self.dense_layers) * (self.expert_params - self.ffn_params)
+        last = self.hidden * (2 if self.norm_bias else 1)
+        return self.layers * self.layer_params + more + self.embedding_params + last
+
+
+def _refusal(got: str, expected: str, at: str) -> PydanticCustomError:
+    return PydanticCustomError("hwsim", "{expected}", {"got": got, "expected": expected, "cure": "", "at": at})

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from hwsim.describe.block import Description
 from hwsim.describe.quantity import Parts, Tile
+from hwsim.describe.routing import Routing
 
 
 class Plan(Description):
@@ -20,5 +21,6 @@ class Plan(Description):
     pp: Parts = Field(1, description="stages that hold layers in turn")
     dp: Parts | None = Field(None, description="replicas; unset = as many as the system holds")
     ep: Parts = Field(1, description="devices that share the experts")
+    routing: Routing | None = Field(None, description="how tokens choose experts; unset = uniform, with equal chance")
     prefill_region: Tile | None = Field(None, description="cores of a prefill region, rows x columns; unset = chosen")
     decode_region: Tile | None = Field(None, description="cores of a decode region, rows x columns; unset = chosen")

@@ -1,44 +1,29 @@
 """How many tokens each expert of a layer gets: the loads of the fullest device, by a named distribution of routing.
 
-Two distributions follow the routing that kernels of experts are timed with in NVIDIA aiconfigurator: `balanced` spreads
-the choices of all tokens evenly, `power_law_<a>` draws the popularity of each expert from a bounded power law of
-exponent a. Draws are five fixed ones, so that an operator has one answer; powers are taken by products and
-square roots, which round equally everywhere, and popularities become integers before anything is compared.
+`uniform` lets each token choose among all experts with equal chance. Two more distributions are those that kernels are
+timed with in NVIDIA aiconfigurator: `balanced` spreads the choices of all tokens evenly, `power_law_<a>` draws the
+popularity of each expert from a bounded power law of exponent a. Draws are five fixed ones, so that an operator has one
+answer; powers are taken by products and square roots, which round equally everywhere, and popularities become integers
+before anything is compared.
 """
 
 from __future__ import annotations
 
-import re
 from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hwsim.describe.routing import BALANCED, THOUSANDTHS, UNIFORM
+
 Ints = NDArray[np.int64]
 
-BALANCED = 0
-THOUSANDTHS = 1000  # a power law is named by its exponent in these
-STEEPEST = 4 * THOUSANDTHS
-EXPECTED = "balanced or power_law_<a> with an exponent above 1, to 4, of at most three decimals, such as power_law_1.2"
 DRAWS = 5
 SEED = 20240607  # of the fixed draws
+TOKENS = 1024  # choices with equal chance are drawn for so many together
 FINE = 1 << 30  # popularities are counted in parts of the largest there can be
 BITS = 40  # binary digits of an exponent
-
-
-def distribution(text: str) -> int | None:
-    """The number of a named distribution; None for a name that means none."""
-    if text == "balanced":
-        return BALANCED
-    match = re.fullmatch(r"power_law_([1-4](?:\.\d{1,3})?)", text)
-    exponent = Fraction(match[1]) * THOUSANDTHS if match else Fraction(0)
-    return int(exponent) if THOUSANDTHS < exponent <= STEEPEST else None
-
-
-def distribution_name(number: int) -> str:
-    """What `distribution` reads as `number`."""
-    return f"power_law_{number / THOUSANDTHS:g}" if number else "balanced"
 
 
 @lru_cache(maxsize=4096)
@@ -54,9 +39,13 @@ def loads(tokens: int, experts: int, top_k: int, ep: int, number: int) -> Ints:
     number : int
         Of the distribution.
     """
-    every = (
-        _balanced(tokens, experts, top_k)[None] if number == BALANCED else _drawn(tokens, experts, top_k, ep, number)
-    )
+    if number == BALANCED:
+        every = _balanced(tokens, experts, top_k)[None]
+    elif number == UNIFORM:
+        every = _chosen(tokens, experts, top_k)
+    else:
+        assert number > THOUSANDTHS
+        every = _drawn(tokens, experts, top_k, ep, number)
     ranks = every.reshape(len(every), ep, experts // ep)
     fullest = ranks.sum(axis=2).argmax(axis=1)
     found: Ints = ranks[np.arange(len(every)), fullest]
@@ -72,6 +61,30 @@ def _balanced(tokens: int, experts: int, top_k: int) -> Ints:
     chosen = (token[:, None] + np.arange(top_k) * experts // top_k) % experts
     found: Ints = np.bincount(chosen.ravel(), minlength=experts).astype(np.int64) + top_k * rounds
     return found
+
+
+def _chosen(tokens: int, experts: int, top_k: int) -> Ints:
+    """Choices of all tokens with equal chance, int64[DRAWS, experts]; more tokens keep the choices of fewer."""
+    blocks, rest = divmod(tokens, TOKENS)
+    found = np.zeros((DRAWS, experts), np.int64)
+    for block in range(blocks + (rest > 0)):
+        choices = _choices(block, experts, top_k)[:, : tokens - block * TOKENS]
+        for draw in range(DRAWS):
+            found[draw] += np.bincount(choices[draw].ravel(), minlength=experts)
+    return found
+
+
+@lru_cache(maxsize=8)
+def _choices(block: int, experts: int, top_k: int) -> NDArray[np.int32]:
+    """Experts of one block of tokens, int32[DRAWS, TOKENS, top_k]: the first places of a shuffle."""
+    count = DRAWS * TOKENS
+    random = np.random.PCG64(SEED).advance(1 + block * count * top_k).random_raw(count * top_k)
+    order = np.tile(np.arange(experts, dtype=np.int32), (count, 1))
+    token = np.arange(count)
+    for place, words in enumerate(random.reshape(top_k, count)):
+        other = place + (words % np.uint64(experts - place)).astype(np.int64)
+        order[token, place], order[token, other] = order[token, other], order[token, place]
+    return order[:, :top_k].reshape(DRAWS, TOKENS, top_k).copy()
 
 
 def _drawn(tokens: int, experts: int, top_k: int, ep: int, number: int) -> Ints:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from hwsim.describe import routing
 from hwsim.errors import bad
-from hwsim.operators import experts
 
 DTYPES: tuple[str, ...] = ("bf16", "fp16", "fp8", "nvfp4", "int8", "int4")
 
@@ -150,11 +150,11 @@ _KINDS = (
             Dim(
                 "distribution",
                 "tokens over experts",
-                default=experts.BALANCED,
+                default=routing.BALANCED,
                 low=0,
-                high=experts.STEEPEST,
-                read=experts.distribution,
-                expected=experts.EXPECTED,
+                high=routing.STEEPEST,
+                read=routing.distribution,
+                expected=routing.EXPECTED,
             ),
         ),
     ),

@@ -13,11 +13,13 @@ from hwsim.describe.block import Description
 from hwsim.describe.kinds import starting
 from hwsim.describe.model import Model
 from hwsim.describe.plan import Plan
+from hwsim.describe.routing import EXPECTED, distribution
 from hwsim.describe.software import Software
 from hwsim.describe.system import System
 from hwsim.errors import bad, check_type
 from hwsim.operators.machine import Machine
 from hwsim.serving.costs import CostTables, Keep
+from hwsim.serving.layers import Routing
 from hwsim.serving.plan import Placement, Question, place
 
 Kind = TypeVar("Kind", bound=Description)
@@ -113,6 +115,8 @@ def compile(
         raise bad("--software", the_software.id, "the profile of a server", cure)
     made = deploy(the_system, the_model, the_software, the_plan, precision, kv_dtype or "")
     defaults = {} if kv_dtype else {"kv dtype": made.kv_dtype}
+    if the_model.experts and the_plan.routing is None:
+        defaults["routing"] = f"{Routing.distribution}: tokens choose experts with equal chance"
     if the_model.sliding_window:
         defaults["attention"] = f"full: the model's window of {the_model.sliding_window} keys is not simulated"
     return replace(
@@ -156,13 +160,22 @@ def parse_plan(text: str, sets: Iterable[str] = ()) -> Plan:
 
 
 def _degree(name: str, written: str, part: str) -> int | str:
-    """A count of devices, or a region "660x660" as the plan takes it."""
+    """A count of devices, a region "660x660", or the name of a routing, as the plan takes it."""
     if name in REGIONS:
         if not re.fullmatch(r"[1-9]\d{0,4}x[1-9]\d{0,4}", written):
             raise bad("--plan", repr(part), "a region of cores, rows x columns", f"e.g. {name}=660x660")
         return written
+    if name == "routing":
+        if distribution(written) is None:
+            raise bad("--plan", repr(part), "routing=" + EXPECTED)
+        return written
     if name not in DEGREES or not written.isdecimal():
-        raise bad("--plan", repr(part), "tp=COUNT, dp=COUNT, pp=COUNT or ep=COUNT, joined by commas", "e.g. tp=8")
+        raise bad(
+            "--plan",
+            repr(part),
+            "tp=COUNT, dp=COUNT, pp=COUNT, ep=COUNT or routing=NAME, joined by commas",
+            "e.g. tp=8",
+        )
     if not 1 <= int(written) <= 1 << 20:
         raise bad("--plan", repr(part), f"a degree from 1 to {1 << 20}")
     return int(written)

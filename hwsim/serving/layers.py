@@ -13,6 +13,8 @@ from math import ceil
 from typing import Literal
 
 from hwsim.describe.model import Model
+from hwsim.describe.plan import Plan
+from hwsim.describe.routing import distribution
 from hwsim.operators.operator import SIXTEENTH_BYTES
 from hwsim.operators.step import StepShape
 from hwsim.units import ceil_div
@@ -23,9 +25,9 @@ ACTIVATION_BYTES = 2
 # device counts: whole heads, whole columns.
 Devices = int | Fraction
 
-# Where a step runs an operator: in every layer, once with the embedding, once with the head, where tokens go on to the
-# next stage.
-Part = Literal["layer", "embedding", "head", "crossing"]
+# Where a step runs an operator: in every layer, in those without experts or with some, once with the embedding, once
+# with the head, where tokens go on to the next stage.
+Part = Literal["layer", "dense", "experts", "embedding", "head", "crossing"]
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,20 @@ class Span:
         Whether it begins with the embedding, ends with the head.
     crossing : str
         Name of the operator that carries its tokens to the next stage; empty for the last one.
+    dense : int or None
+        Layers of them without experts; None for all.
     """
 
     layers: int
     embedding: bool = True
     head: bool = True
     crossing: str = ""
+    dense: int | None = None
+
+    @property
+    def without_experts(self) -> int:
+        """Its layers that have none."""
+        return self.layers if self.dense is None else self.dense
 
 
 @dataclass(frozen=True)
@@ -83,7 +93,15 @@ class Use:
     def times(self, span: Span) -> int:
         """How often a step runs it in a stage."""
         crosses = span.crossing == self.name
-        inside = {"layer": span.layers, "embedding": span.embedding, "head": span.head, "crossing": crosses}
+        dense = span.without_experts
+        inside = {
+            "layer": span.layers,
+            "dense": dense,
+            "experts": span.layers - dense,
+            "embedding": span.embedding,
+            "head": span.head,
+            "crossing": crosses,
+        }
         return self.count * inside[self.part]
 
 
@@ -107,6 +125,27 @@ class AttentionShape:
     def kv_bytes_per_token(self) -> int:
         """Bytes of keys and values that one token adds on one device, all layers."""
         return 2 * self.count * self.kv_heads * self.head_dim * SIXTEENTH_BYTES[self.kv_dtype] // 16
+
+
+@dataclass(frozen=True)
+class Routing:
+    """How the devices of a layer share its experts, and how tokens choose them.
+
+    Attributes
+    ----------
+    ep : int
+        Devices that share the experts out; each expert lies on tp / ep of them.
+    distribution : str
+        A name that `hwsim.describe.routing` knows.
+    """
+
+    ep: int = 1
+    distribution: str = "uniform"
+
+    @staticmethod
+    def of(plan: Plan) -> Routing:
+        """What a plan says."""
+        return Routing(plan.ep, plan.routing or Routing.distribution)
 
 
 def share(amount: int, tp: Devices) -> int:
@@ -134,7 +173,13 @@ def attention_shape(model: Model, tp: Devices, precision: str, kv_dtype: str, wi
     )
 
 
-def token_uses(model: Model, tp: Devices, precision: str, wide: str) -> Iterator[Use]:
+def token_uses(
+    model: Model,
+    tp: Devices,
+    precision: str,
+    wide: str,
+    routing: Routing = Routing(),
+) -> Iterator[Use]:
     """Operators of the layers and the embedding whose cost depends on the number of tokens alone."""
     shape = attention_shape(model, tp, precision, wide, wide)
     hidden, ffn = model.hidden, share(model.ffn, tp)
@@ -142,11 +187,16 @@ def token_uses(model: Model, tp: Devices, precision: str, wide: str) -> Iterator
     q_cols = shape.heads * model.head_dim
     kv_cols = shape.kv_heads * model.head_dim
 
-    def gemm(name: str, n: int, k: int) -> Use:
-        return Use(name, "gemm", {"n": n, "k": k}, "m", 1, precision)
+    def gemm(name: str, n: int, k: int, part: Part = "layer") -> Use:
+        return Use(name, "gemm", {"n": n, "k": k}, "m", 1, precision, part=part)
 
     def rows(name: str, kind: str, cols: int, count: int = 1, part: Part = "layer", **variant: int) -> Use:
         return Use(name, kind, {"cols": cols} | variant, "rows", count, act, part=part)
+
+    def feed_forward(name: str, ffn: int, gated: bool, part: Part) -> Iterator[Use]:
+        yield gemm(name + ("gate_up" if gated else "up"), ffn * (2 if gated else 1), hidden, part)
+        yield rows(name + "activation", "activation", ffn, part=part, gated=int(gated))
+        yield gemm(name + "down", hidden, ffn, part)
 
     yield rows("embedding", "embed", hidden, part="embedding")
     yield rows("norms", "norm", hidden, count=model.norms, residual=1)
@@ -157,13 +207,32 @@ def token_uses(model: Model, tp: Devices, precision: str, wide: str) -> Iterator
     if model.rope_theta is not None:
         yield rows("rope", "rope", q_cols + kv_cols)
     yield gemm("attention_output", hidden, q_cols)
-    yield gemm("gate_up" if model.gated else "up", ffn * (2 if model.gated else 1), hidden)
-    yield rows("activation", "activation", ffn, gated=int(model.gated))
-    yield gemm("down", hidden, ffn)
+    if model.dense_layers:
+        yield from feed_forward("", ffn, model.gated, "dense" if model.experts else "layer")
+    if model.experts:
+        yield from _expert_uses(model, tp, precision, act, routing)
+        if model.experts.shared_ffn:
+            yield from feed_forward("shared_", share(model.experts.shared_ffn, tp), True, "experts")
     if tp > 1:
         reduces = 1 if model.parallel_residual else 2
         size = hidden * ACTIVATION_BYTES
         yield Use("all_reduce", "all_reduce", {"devices": ceil(tp)}, "bytes", reduces, act, scale=size)
+
+
+def _expert_uses(model: Model, tp: Devices, precision: str, act: str, routing: Routing) -> Iterator[Use]:
+    """The router, whole on every device at 16 bits, and the experts of the fullest device.
+
+    All devices of a layer have all its tokens, so that none are sent to experts: each device adds up what its own
+    experts give, and the all-reduce of the layer adds up the devices.
+    """
+    of = model.experts
+    assert of is not None
+    yield Use("router", "gemm", {"n": of.count, "k": model.hidden}, "m", 1, act, part="experts")
+    dims = {"hidden": model.hidden, "intermediate": of.ffn, "experts": of.count, "top_k": of.top_k}
+    number = distribution(routing.distribution)
+    assert number is not None
+    dims |= {"tp": ceil(tp) // routing.ep, "ep": routing.ep, "distribution": number}
+    yield Use("experts", "moe", dims, "tokens", 1, precision, part="experts")
 
 
 def sequence_uses(model: Model, tp: Devices, precision: str, wide: str) -> Iterator[Use]:
@@ -190,11 +259,15 @@ def weight_bytes(model: Model, tp: Devices, precision: str, span: Span | None = 
     A device keeps 1/tp of every matrix of its stage (the whole model without a span), the KV projection of at least one
     head, and all norms. A stage with the head of a tied model, but not its embedding, keeps the shared matrix too.
     """
-    span = span or Span(model.layers)
+    span = span or Span(model.layers, dense=model.dense_layers)
     shape = attention_shape(model, tp, precision, "bf16", "bf16")
     columns = (2 * shape.heads + 2 * shape.kv_heads) * model.head_dim
-    matrices = span.layers * (model.hidden * columns + share(model.ffn_params, tp))
+    dense, sparse = span.without_experts, span.layers - span.without_experts
+    matrices = span.layers * model.hidden * columns + dense * share(model.ffn_params, tp)
     norms = span.layers * model.norms + span.head
+    if model.experts:
+        norms += sparse * model.experts.count  # the router, of as many rows
+        matrices += sparse * share(model.expert_params - model.experts.count * model.hidden, tp)
     rows = (model.vocab + model.learned_positions) * span.embedding
     rows += model.vocab * (span.head and not (model.tied and span.embedding))
     wide = share(rows * model.hidden, tp) + norms * model.hidden

@@ -16,7 +16,9 @@ from hwsim.describe.model import Model
 from hwsim.describe.plan import Plan
 from hwsim.describe.software import Software
 from hwsim.describe.system import System
+from hwsim.errors import bad
 from hwsim.operators.machine import Machine
+from hwsim.operators.simulate import MAPPERS
 from hwsim.serving.layers import AttentionShape, Devices, Span, Use
 
 # Class of accelerators -> "module:function", Question -> Placement. A new class is a line here.
@@ -127,6 +129,12 @@ def place(question: Question) -> Placement:
         The plan does not divide the model or the system, or the weights leave no room for the KV cache of one request;
         the message says what would fit.
     """
+    chip = question.system.accelerator
+    if question.model.experts and (chip.class_, "moe") not in MAPPERS:
+        cure = "choose a dense model, or an accelerator of class " + " or ".join(
+            c for c, kind in MAPPERS if kind == "moe"
+        )
+        raise bad(question.model.id, f"experts on {chip.id}, of class {chip.class_}", "a class that runs them", cure)
     module, _, function = PLACERS[question.machine.class_].partition(":")
     found = getattr(import_module(module), function)(question)
     assert isinstance(found, Placement)

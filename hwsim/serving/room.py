@@ -32,7 +32,9 @@ def activation_bytes(model: Model, scheduler: Scheduler, shape: AttentionShape, 
     and the activation's output beside what it reads: what a serving stack finds in its profiling run before it sizes
     the KV cache, counted here from the dimensions.
     """
-    ffn = share(model.ffn, tp) * (1 if streamed else 3 if model.gated else 2)
+    ffn = share(model.ffn, tp) * (1 if streamed else 3 if model.gated else 2) if model.dense_layers else 0
+    if of := model.experts:  # rows of all its experts; the first product's room is that of the second's result
+        ffn = max(ffn, of.top_k * (max(2 * share(of.ffn, tp), model.hidden) + share(of.ffn, tp)))
     widest = max(ffn, (shape.heads + 2 * shape.kv_heads) * shape.head_dim)
     residual = model.hidden * (1 if streamed else 2)
     return scheduler.token_budget * (residual + widest) * ACTIVATION_BYTES
@@ -56,11 +58,13 @@ def refuse_words(question: Question, allowed: Collection[str], cure: str = "") -
     cure : str
         What to do about a degree; that a model has no experts is said without it.
     """
-    plan, faults = question.plan, []
+    plan, faults, no_experts = question.plan, [], f"{question.model.id} has no experts"
     for name in ("tp", "pp", "ep"):
         if name not in allowed and (value := getattr(plan, name)) != 1:
-            why = f"{question.model.id} has no experts" if name == "ep" else cure
+            why = no_experts if name == "ep" else cure
             faults.append(Fault("--plan", f"{name}={value}", f"{name}=1", why))
+    if plan.routing is not None and question.model.experts is None:
+        faults.append(Fault("--plan", f"routing={plan.routing}", "no routing", no_experts))
     if "regions" not in allowed:
         why = f"{question.system.accelerator.id} is no wafer: leave it out"
         given = [name for name in ("prefill_region", "decode_region") if getattr(plan, name) is not None]

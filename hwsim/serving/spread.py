@@ -7,13 +7,14 @@ the head (vLLM, `get_pp_indices`).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from math import prod
 
 from hwsim.describe.model import Model
 from hwsim.describe.plan import Plan
 from hwsim.errors import Fault, InputError
-from hwsim.serving.layers import Span, attention_shape, crossing, sequence_uses, token_uses, weight_bytes
+from hwsim.serving.layers import Routing, Span, attention_shape, crossing, sequence_uses, token_uses, weight_bytes
 from hwsim.serving.plan import Phase, Placement, Question
 from hwsim.serving.room import (
     LEAST_BLOCKS,
@@ -34,7 +35,7 @@ def place(question: Question) -> Placement:
     _check_plan(question)
     carry = crossing(model, precision, wide)
     crossings = (carry,) if plan.pp > 1 else ()
-    spans = split(model.layers, plan.pp, carry.name)
+    spans = _stages(model, plan.pp, carry.name)
     shares = [_share(question, plan, span) for span in spans]
     if not _fits(question, plan):
         raise _refusal(question)
@@ -47,7 +48,7 @@ def place(question: Question) -> Placement:
         attention=attention_shape(model, plan.tp, precision, question.kv_dtype, wide),
         decode=phase,
         prefill=phase,
-        tokens=(*token_uses(model, plan.tp, precision, wide), *crossings),
+        tokens=(*token_uses(model, plan.tp, precision, wide, Routing.of(plan)), *crossings),
         sequences=tuple(sequence_uses(model, plan.tp, precision, wide)),
         weight_bytes=max(share.weights for share in shares),
         kv_bytes=least.room - least.weights,
@@ -70,6 +71,18 @@ def split(layers: int, stages: int, carry: str) -> tuple[Span, ...]:
     return tuple(
         Span(count, embedding=at == 0, head=at == last, crossing="" if at == last else carry)
         for at, count in enumerate(counts)
+    )
+
+
+def _stages(model: Model, stages: int, carry: str) -> tuple[Span, ...]:
+    """The same of a model, whose first layers may be those without experts."""
+    spans = split(model.layers, stages, carry)
+    if model.experts is None:
+        return spans
+    ends = accumulate(span.layers for span in spans)
+    return tuple(
+        replace(span, dense=min(max(model.dense_layers - (end - span.layers), 0), span.layers))
+        for span, end in zip(spans, ends)
     )
 
 
@@ -102,7 +115,7 @@ def _share(question: Question, plan: Plan, span: Span) -> _Share:
 
 def _check_plan(question: Question) -> None:
     system, model, plan = question.system, question.model, question.plan
-    faults = refuse_words(question, ("tp", "pp"))
+    faults = refuse_words(question, ("tp", "pp", "ep") if model.experts else ("tp", "pp"))
 
     def refuse(got: str, expected: str, cure: str) -> None:
         faults.append(Fault("--plan", got, expected, cure))
@@ -110,10 +123,10 @@ def _check_plan(question: Question) -> None:
     if plan.pp > model.layers:
         refuse(f"pp={plan.pp}", f"at most {model.layers} stages, one a layer", "choose a smaller pp")
     if model.heads % plan.tp:
-        fits = [n for n in range(1, system.count + 1) if model.heads % n == 0 and model.ffn % n == 0]
+        fits = [n for n in range(1, system.count + 1) if model.heads % n == 0 and not _uneven(model, Plan(tp=n))]
         refuse(f"tp={plan.tp}", f"a divisor of {model.heads} query heads", f"try tp={fits[-1]}")
-    elif model.ffn % plan.tp:
-        refuse(f"tp={plan.tp}", f"a divisor of the feed-forward width {model.ffn}", "choose a smaller tp")
+    elif wrong := _uneven(model, plan):
+        refuse(*wrong)
     elif max(model.kv_heads, plan.tp) % min(model.kv_heads, plan.tp):
         refuse(f"tp={plan.tp}", f"a divisor or a multiple of {model.kv_heads} KV heads", "choose another tp")
     degrees = {"tp": plan.tp} | ({"pp": plan.pp} if plan.pp > 1 else {})
@@ -127,9 +140,28 @@ def _check_plan(question: Question) -> None:
         raise InputError(faults)
 
 
+def _uneven(model: Model, plan: Plan) -> tuple[str, str, str] | None:
+    """What does not divide of feed-forwards or experts: got, expected, what to do."""
+    tp, ep, of = plan.tp, plan.ep, model.experts
+    if model.dense_layers and model.ffn % tp:
+        return f"tp={tp}", f"a divisor of the feed-forward width {model.ffn}", "choose a smaller tp"
+    if of is None:
+        return None
+    if tp % ep or of.count % ep:
+        return (
+            f"ep={ep}",
+            f"a divisor of tp={tp} and of the {of.count} experts",
+            "experts lie on devices of one tp group",
+        )
+    if of.ffn % (tp // ep) or of.shared_ffn % tp:
+        widths = f"{of.ffn} columns of an expert over tp / ep" + (f", {of.shared_ffn} over tp" if of.shared_ffn else "")
+        return f"tp={tp},ep={ep}", f"degrees that divide {widths}", "raise ep or choose a smaller tp"
+    return None
+
+
 def _fits(question: Question, plan: Plan) -> bool:
     """Whether every stage has room for its weights and one KV block."""
-    spans = split(question.model.layers, plan.pp, "send")
+    spans = _stages(question.model, plan.pp, "send")
     return all(_share(question, plan, span).blocks >= LEAST_BLOCKS for span in spans)
 
 
@@ -145,12 +177,12 @@ def _other_plans(question: Question) -> Iterator[Plan]:
 
 def _divides(model: Model, tp: int) -> bool:
     kv_divides = max(model.kv_heads, tp) % min(model.kv_heads, tp) == 0
-    return model.heads % tp == 0 and model.ffn % tp == 0 and kv_divides
+    return model.heads % tp == 0 and _uneven(model, Plan(tp=tp)) is None and kv_divides
 
 
 def _refusal(question: Question) -> InputError:
     system, plan, chip = question.system, question.plan, question.system.accelerator
-    shares = [_share(question, plan, span) for span in split(question.model.layers, plan.pp, "")]
+    shares = [_share(question, plan, span) for span in _stages(question.model, plan.pp, "")]
     fullest = max(shares, key=lambda share: share.weights)
     cures = [
         _written(other) + (f" on {chip.id}-x{other.tp * other.pp}" if other.tp * other.pp > system.count else "")

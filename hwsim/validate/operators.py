@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from hwsim.describe.routing import distribution
 from hwsim.errors import bad
-from hwsim.operators.experts import distribution
 from hwsim.operators.machine import Machine
 from hwsim.operators.operator import DTYPES
 from hwsim.operators.simulate import MAPPERS, simulate

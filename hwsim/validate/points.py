@@ -1,4 +1,4 @@
-"""Closed-loop serving points of real servers against simulation: `serving_points.csv`, dense models on one node.
+"""Closed-loop serving points of real servers against simulation: `serving_points.csv`, models on one node.
 
 The rows are NVIDIA aiconfigurator's (Apache-2.0). Their servers ran with a token budget near the prompt's length, which
 is given to each row's deployment as a run's own setting; nothing else is set by row. Times to the first token are
@@ -25,7 +25,9 @@ MODELS = {
     "nvidia/Qwen3-32B-NVFP4": "qwen3-32b",
     "meta-llama/Llama-3.1-70B": "llama-3.1-70b",
     "meta-llama/Llama-3.1-8B-Instruct": "llama-3.1-8b",
+    "Qwen/Qwen3-235B-A22B-FP8": "qwen3-235b-a22b",
 }
+EXPERTS = ("qwen3-235b-a22b",)  # models that have some: the table names an ep for dense ones too
 PRECISIONS = {"": "bf16", "bf16": "bf16", "fp8": "fp8", "fp4": "nvfp4"}
 # Server and the begin of its version -> profile; the first that fits. Rows of other servers are not compared.
 SOFTWARE = {("vllm", "0.12"): "vllm-0.12", ("vllm", ""): "vllm-0.19", ("trtllm", ""): "trtllm-1.3"}
@@ -68,7 +70,7 @@ class Answer:
 
 
 def read(folder: Path) -> Iterator[Row]:
-    """Rows of dense models that described servers ran on described chips."""
+    """Rows of models that described servers ran on described chips."""
     path = folder / FILE
     if not path.is_file():
         raise bad(str(path), "no such file", "a folder with the measured tables", "name it with --measured")
@@ -100,6 +102,7 @@ def _row(row: Mapping[str, str], software: str) -> Row:
         precision=precision,
         tp=tp,
         pp=pp,
+        ep=int(row["moe_ep_size"] or 1) if model in EXPERTS else 1,
         kv_dtype="fp8" if fp8_kv else "",
         token_budget=int(row["isl"]),
     )

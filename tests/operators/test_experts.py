@@ -5,7 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from hwsim.operators.experts import DRAWS, distribution, distribution_name, loads
+from hwsim.describe.routing import distribution
+from hwsim.operators.experts import DRAWS, loads
 
 SHAPES = [(tokens, experts, top_k) for experts, top_k in ((8, 2), (128, 8), (6, 4)) for tokens in (1, 2, 7, 40, 300)]
 
@@ -48,7 +49,7 @@ def test_loads_of_a_power_law_follow_its_quantiles(exponent: str) -> None:
 
 
 @pytest.mark.parametrize(("tokens", "experts", "top_k"), SHAPES)
-@pytest.mark.parametrize("number", [0, 1001, 1200, 4000])
+@pytest.mark.parametrize("number", [0, 1, 1001, 1200, 4000])
 def test_every_choice_is_counted_once(tokens: int, experts: int, top_k: int, number: int) -> None:
     found = loads(tokens, experts, top_k, 1, number)
     assert (found.sum(axis=1) == tokens * top_k).all()
@@ -58,7 +59,7 @@ def test_every_choice_is_counted_once(tokens: int, experts: int, top_k: int, num
 
 @pytest.mark.parametrize("ep", [1, 2, 4, 8])
 def test_the_fullest_device_has_its_share_at_least(ep: int) -> None:
-    for number in (0, 1200):
+    for number in (0, 1, 1200):
         found = loads(1024, 8, 2, ep, number).sum(axis=1)
         assert (found >= 1024 * 2 // ep).all()
     assert loads(1024, 8, 2, ep, 0).sum() == 1024 * 2 // ep
@@ -69,13 +70,20 @@ def test_uneven_loads_fill_the_fullest_device_more() -> None:
         assert (loads(4096, 128, 8, 8, number).sum(axis=1) > 4096).all()
 
 
-def test_names_and_numbers_belong_together() -> None:
-    for name in ("balanced", "power_law_1.01", "power_law_1.2", "power_law_4", "power_law_1.125"):
-        number = distribution(name)
-        assert number is not None
-        assert distribution_name(number) == name
+def test_uniform_choices_are_even_in_the_long_run_and_keep_what_fewer_tokens_chose() -> None:
+    few, more, many = (loads(tokens, 128, 8, 1, 1) for tokens in (16, 1100, 16384))
+    assert (more >= few).all()
+    assert (many >= more).all()
+    touched = (few > 0).sum(axis=1).mean()
+    assert touched == pytest.approx(128 * (1 - (1 - 8 / 128) ** 16), rel=0.05)
+    assert np.abs(many / 1024 - 1).max() < 0.15
 
 
-@pytest.mark.parametrize("name", ["", "uniform", "power_law", "power_law_1", "power_law_5", "power_law_1.2345"])
+def test_names_have_numbers() -> None:
+    names = ("balanced", "uniform", "power_law_1.01", "power_law_1.2", "power_law_4", "power_law_1.125")
+    assert [distribution(name) for name in names] == [0, 1, 1010, 1200, 4000, 1125]
+
+
+@pytest.mark.parametrize("name", ["", "even", "power_law", "power_law_1", "power_law_5", "power_law_1.2345"])
 def test_other_names_mean_nothing(name: str) -> None:
     assert distribution(name) is None

@@ -97,5 +97,5 @@ def test_what_cannot_run_says_why(changed: dict[str, int], message: str) -> None
 
 
 def test_an_unknown_distribution_is_refused_with_those_there_are() -> None:
-    with pytest.raises(InputError, match=r"distribution 'zipf', expected balanced or power_law_<a>"):
+    with pytest.raises(InputError, match=r"distribution 'zipf', expected balanced, uniform or power_law_<a>"):
         ask("h100-sxm", MIXTRAL | {"tokens": 4, "distribution": "zipf"})

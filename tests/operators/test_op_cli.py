@@ -92,8 +92,8 @@ MALFORMED = {
     "accelerator,op,m,m\nh100-sxm,gemm,1,1\n": "in.csv:1: got the column 'm' twice",
     "": "in.csv:1: got an empty file",
     " \n\n": "in.csv:1: got an empty file",
-    EXPERTS + ",zipf\n": "in.csv:2: got distribution 'zipf', expected balanced or power_law_<a>",
-    EXPERTS + ",power_law_1\n": "in.csv:2: got distribution 'power_law_1', expected balanced or power_law_<a>",
+    EXPERTS + ",zipf\n": "in.csv:2: got distribution 'zipf', expected balanced, uniform or power_law_<a>",
+    EXPERTS + ",power_law_1\n": "in.csv:2: got distribution 'power_law_1', expected balanced, uniform or power_law_<a>",
     HEAD: "in.csv:2: got no rows, expected a case a line below the header",
     HEAD + 'h100-sxm,,gemm,,,64,64,"64,\n': "expected a readable CSV file",
 }

@@ -14,9 +14,10 @@ from fractions import Fraction
 
 import numpy as np
 
+from hwsim.describe.routing import BALANCED, EXPECTED, THOUSANDTHS, WORDS
 from hwsim.operators.amounts import Ints, size_bytes
 from hwsim.operators.candidates import Candidates, Programs, rates_of
-from hwsim.operators.experts import BALANCED, DRAWS, loads
+from hwsim.operators.experts import DRAWS, loads
 from hwsim.operators.machine import per_cycle
 from hwsim.operators.mapper.gpu import moe_rows
 from hwsim.operators.mapper.gpu.estimate import estimate, finish_skew
@@ -179,7 +180,9 @@ def refuse(machine: Machine, dims: Mapping[str, Ints], dtype: str) -> list[str |
 
 
 def _reason(machine: Machine, dtype: str, case: dict[str, int]) -> str | None:
-    experts, inner = case["experts"], case["intermediate"]
+    experts, inner, number = case["experts"], case["intermediate"], case["distribution"]
+    if number not in WORDS.values() and number <= THOUSANDTHS:
+        return f"distribution {number}, expected {EXPECTED}"
     if case["top_k"] > experts:
         return f"top_k {case['top_k']} of {experts} experts: a token chooses different ones"
     if experts % case["ep"]:
