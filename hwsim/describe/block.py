@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, PrivateAttr
 from pydantic_core import core_schema
@@ -40,6 +41,18 @@ class Block(BaseModel):
 
     source: str = Field("", description="where the numbers of this block come from")
     status: Status | None = Field(None, description="how far they can be trusted")
+
+    @cached_property
+    def plain(self) -> dict[str, Any]:
+        """Values without prose, exact and ready for JSON; not to be changed."""
+        return {key: _plain(getattr(self, key)) for key in type(self).model_fields if key not in (*PROSE, "id")}
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy that keeps nothing of what was worked out for the original."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in vars(copied).keys() - type(self).model_fields.keys():
+            del vars(copied)[name]
+        return copied
 
 
 class Description(Block):
@@ -85,8 +98,8 @@ def digest_of(value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     """Values without prose, exact and ready for JSON."""
-    if isinstance(value, BaseModel):
-        return {key: _plain(getattr(value, key)) for key in type(value).model_fields if key not in (*PROSE, "id")}
+    if isinstance(value, Block):
+        return value.plain
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

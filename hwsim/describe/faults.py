@@ -12,7 +12,7 @@ from hwsim.describe.block import Block, Description
 from hwsim.describe.kinds import block_at, field_names, inside
 from hwsim.describe.misplaced import Home, homes, similar
 from hwsim.describe.resolve import source_line
-from hwsim.describe.tree import PROSE, Path, Tree, dotted, is_number
+from hwsim.describe.tree import PROSE, Path, Tree, dotted, is_number, leaves
 from hwsim.errors import Fault
 
 # What pydantic calls a fault -> what was expected ({...} from its context).
@@ -138,13 +138,16 @@ def _missing(tree: Tree, loc: Path, cls: type[Description]) -> Fault:
     return Fault(mark.key_place, "nothing", expected, "", dotted(loc), source_line(mark, key=True))
 
 
-def without_source(tree: Tree, found: list[Fault]) -> Iterator[Fault]:
-    """One fault for all numbers of a file that lack source or status, but for those with a fault already."""
+def without_source(tree: Tree, found: list[Fault], at: Path = ()) -> Iterator[Fault]:
+    """One fault for all numbers of a file that lack source or status, but for those with a fault already.
+
+    Looks at what stands below `at`.
+    """
     wrong = {fault.path for fault in found}
     if any(fault.cure in _SOURCE_MISSPELT for fault in found):
         return
     lacking: dict[tuple[str, str], list[Path]] = {}
-    for path, value in tree.leaves():
+    for path, value in leaves(tree.at(at), at):
         mark = tree.mark(path)
         if path[-1] in PROSE or (mark.source and mark.status) or not is_number(value):
             continue

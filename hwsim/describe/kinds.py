@@ -88,11 +88,16 @@ def block_at(cls: type[Block], path: Path, tree: Tree) -> type[Block] | None:
 def inside(annotation: object, step: str | int) -> object:
     """Annotation one step further in: of a field, or of the values of a mapping or list."""
     if isinstance(annotation, type) and issubclass(annotation, Block):
-        fields = {field.alias or name: field.annotation for name, field in annotation.model_fields.items()}
-        return _bare(fields.get(str(step)))
+        return _annotations(annotation).get(str(step))
     if typing.get_origin(annotation) in (dict, list):
         return _bare(typing.get_args(annotation)[-1])
     return None
+
+
+@cache
+def _annotations(block: type[Block]) -> dict[str, object]:
+    """Bare annotation of each field as files name it."""
+    return {field.alias or name: _bare(field.annotation) for name, field in block.model_fields.items()}
 
 
 def _bare(annotation: object) -> object:

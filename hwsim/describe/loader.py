@@ -12,14 +12,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from hwsim.describe import faults, library
-from hwsim.describe.block import Description
+from hwsim.describe.block import Block, Description
 from hwsim.describe.classes import narrowed
 from hwsim.describe.kinds import class_of, inside
 from hwsim.describe.library import a
 from hwsim.describe.misplaced import similar
 from hwsim.describe.plain import from_plain
 from hwsim.describe.resolve import apply_sets, derived_from, derived_system, expand, from_file, from_name, read_file
-from hwsim.describe.tree import Tree
+from hwsim.describe.tree import Path, Tree
 from hwsim.errors import InputError, bad, check_type
 
 _FILE = re.compile(r".*\.(ya?ml|json)$")
@@ -139,6 +139,45 @@ def build(kind: str, tree: Tree) -> Description:
         raise InputError(faults.distinct(found))
     built._tree = tree
     return built
+
+
+def rebuilt(base: Description, tree: Tree, paths: Sequence[Path]) -> Description:
+    """Object of a complete tree that differs from another's at these paths alone: `build`, in a tenth of the time.
+
+    What lies on no path is taken from `base` as it was built; whatever is refused is built whole, for its faults.
+    """
+    try:
+        built = type(base).model_validate(_mixed(base, tree.value, paths))
+        unsourced = base.needs_source and any(any(faults.without_source(tree, [], path)) for path in paths)
+    except (ValidationError, KeyError):
+        unsourced = True
+    if tree.faults or unsourced:
+        return build(base.kind, tree)
+    built._tree = tree
+    return built
+
+
+def _mixed(built: Block, value: dict[str, Any], paths: Sequence[Path]) -> dict[str, Any]:
+    """Plain values of a block, with the blocks in place that were built already and lie on no path."""
+    names = {field.alias or name: name for name, field in type(built).model_fields.items()}
+    mixed: dict[str, Any] = {}
+    for key, item in value.items():
+        inside_it = [path[1:] for path in paths if path[0] == key]
+        made = getattr(built, names[key], None) if key in names else None
+        if isinstance(made, Block) and inside_it and all(inside_it) and isinstance(item, dict):
+            mixed[key] = _mixed(made, item, inside_it)
+        elif not inside_it and _of_blocks(made):
+            mixed[key] = made
+        else:
+            mixed[key] = _validated(item, inside(type(built), key))
+    return mixed
+
+
+def _of_blocks(made: object) -> bool:
+    """Whether a built value is a block or a mapping of them, which pydantic takes as they are."""
+    return isinstance(made, Block) or (
+        isinstance(made, dict) and bool(made) and all(isinstance(item, Block) for item in made.values())
+    )
 
 
 def _validated(value: Any, annotation: object) -> Any:

@@ -63,6 +63,23 @@ def copy(value: Any) -> Any:
     return [copy(item) for item in value] if isinstance(value, list) else value
 
 
+def opened(tree: Tree, paths: Iterable[Path]) -> Tree:
+    """Copy of a tree to be changed at these paths alone: containers that lie on none are shared with the original."""
+    value = tree.value
+    for path in paths:
+        value = _opened(value, path)
+    return Tree(value, dict(tree.marks))
+
+
+def _opened(value: Any, path: Path) -> Any:
+    if not path or not isinstance(value, dict | list):
+        return copy(value)
+    own: Any = value.copy()
+    if path[0] in (own if isinstance(own, dict) else range(len(own))):
+        own[path[0]] = _opened(own[path[0]], path[1:])
+    return own
+
+
 def from_file(file: File, kind: str, chain: tuple[str, ...] = ()) -> Tree:
     """Complete tree of a file: parents merged in, references expanded.
 

@@ -213,7 +213,6 @@ class Machine(ABC):
         tiers = self.chip.tiers
         hbm = tiers.hbm.model_copy(update={"efficiency": tiers.hbm.efficiency * share})
         chip = self.chip.model_copy(update={"tiers": tiers.model_copy(update={"hbm": hbm})})
-        chip.__dict__.pop("digest", None)  # kept of the original
         return resolve(chip, self.profile, self.timed)
 
     def cycles(self, seconds: Fraction) -> int:

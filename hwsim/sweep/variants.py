@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from hwsim.describe import load, resolve
 from hwsim.describe.block import Description
 from hwsim.describe.kinds import field_names
-from hwsim.describe.loader import build
+from hwsim.describe.loader import build, rebuilt
 from hwsim.describe.study import Base, Study, Workload
 from hwsim.describe.tree import Mark, Path, Tree, dotted, leaves, scalar
 from hwsim.errors import bad
@@ -90,17 +90,26 @@ class Variants:
         return self.kept.get((root, own), lambda: self._made(root, own))
 
     def _made(self, root: str, own: Assigned) -> Description | None:
+        """Description of a root under its own values: those inside it are laid over what the others make."""
+        inner = tuple(item for item in own if item[0] != root)
+        if inner:
+            return self._changed(root, own[: len(own) - len(inner)], inner)
         if not own and getattr(self.base, root) is not None:
             return build(root, self._subtree(root))
-        tree = self._tree(root, own[0][1] if own and own[0][0] == root else None)
-        if tree is None:
+        tree = self._tree(root, own[0][1] if own else None)
+        return None if tree is None else build(root, tree)
+
+    def _changed(self, root: str, named: Assigned, inner: Assigned) -> Description | None:
+        whole = self.description(root, named)
+        if whole is None:
             return None
-        for path, value in own:
-            if path != root:
-                where = f"axis {path}"
-                mark = Mark(where, raw=shown(value), source="an axis of the study", status="assumed")
-                resolve.lay(tree, root, steps(path)[1:], Tree(value, {(): mark}), where)
-        return build(root, tree)
+        paths = [steps(path)[1:] for path, _ in inner]
+        tree = resolve.opened(whole.tree, paths)
+        for (name, value), path in zip(inner, paths):
+            where = f"axis {name}"
+            mark = Mark(where, raw=shown(value), source="an axis of the study", status="assumed")
+            resolve.lay(tree, root, path, Tree(value, {(): mark}), where)
+        return rebuilt(whole, tree, paths)
 
     def _tree(self, root: str, name: Any) -> Tree | None:
         """Fresh tree of a root: of the name an axis gives it, else the base's, else the default's."""
