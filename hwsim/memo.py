@@ -56,7 +56,12 @@ _written: list[int] = []  # bytes of this process's flushes since it last looked
 
 def folder() -> Path:
     """The cache folder: HWSIM_CACHE, or ~/.cache/hwsim."""
-    return Path(os.environ.get("HWSIM_CACHE") or Path.home() / ".cache" / "hwsim")
+    return _folder(os.environ.get("HWSIM_CACHE", ""))
+
+
+@functools.cache
+def _folder(named: str) -> Path:
+    return Path(named or Path.home() / ".cache" / "hwsim")
 
 
 def cap_bytes() -> int:

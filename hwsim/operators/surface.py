@@ -8,8 +8,11 @@ whatever the order of questions.
 
 from __future__ import annotations
 
+import math
+import mmap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +33,7 @@ BOUNDS = slice(len(LEADING), len(COLUMNS))
 MISSING = -1
 
 
+@lru_cache(maxsize=64)
 def grid(first: int, exact_to: int, last: int, ratio: int = 32) -> Ints:
     """Every integer from `first` to `exact_to`, then points growing by 1/`ratio`, up to `last`.
 
@@ -41,7 +45,9 @@ def grid(first: int, exact_to: int, last: int, ratio: int = 32) -> Ints:
     points = list(range(first, min(exact_to, last) + 1))
     while points[-1] < last:
         points.append(min(points[-1] + max(1, points[-1] // ratio), last))
-    return np.array(points, np.int64)
+    made = np.array(points, np.int64)
+    made.setflags(write=False)  # all who ask share it
+    return made
 
 
 def stairs(first: int, step: int, exact_to: int, last: int, ratio: int = 32) -> Ints:
@@ -95,7 +101,7 @@ class Surface:
     def __post_init__(self) -> None:
         shape = tuple(len(axis) for axis in self.axes)
         self.times = np.full(shape, MISSING, np.int64)
-        self.samples = np.zeros((self.times.size, len(COLUMNS)), np.int64)  # takes no memory where none is kept
+        self.samples = untouched((self.times.size, len(COLUMNS)))
         if self.memo is not None:
             self._recall(*self.memo.rows())
 
@@ -176,16 +182,19 @@ class Surface:
         mixed = (self.samples[points] * weights[:, :, None]).sum(axis=1)
         return ceil_div(mixed, total)
 
-    def spread(self, questions: Ints, den: Ints | None = None) -> Ints:
-        """How much each grid point was used by these questions, in units of 2**-20: int64[points].
+    def spread(self, questions: Ints, den: Ints | None = None) -> tuple[Ints, Ints]:
+        """The grid points that these questions use, and how much, in units of 2**-20 of a question.
 
         Sums over any split of the questions are equal, so totals of a run do not depend on how it was cut.
+
+        Returns
+        -------
+        points, used : int64[m]
+            Rising flat indices; a run meets few of a large grid's points.
         """
         points, weights = self.corners(questions, den)
         share = (weights << 20) // weights.sum(axis=1)[:, None]
-        used = np.zeros(len(self.samples), np.int64)
-        np.add.at(used, points.ravel(), share.ravel())
-        return used
+        return summed(points.ravel(), share.ravel())
 
     def fill_blocks(self, points: Ints, block: Sequence[int]) -> None:
         """Fill the aligned blocks of `block` grid points (one number an axis) that hold these points.
@@ -204,6 +213,23 @@ class Surface:
     def known(self) -> int:
         """Grid points that have samples."""
         return int(np.count_nonzero(self.times != MISSING))
+
+
+def untouched(shape: tuple[int, ...]) -> Ints:
+    """Zeros of a large table of which few are ever written: pages that take neither memory nor time until then.
+
+    numpy's own zeros of some megabytes are cleared by hand in a process that has freed as many before.
+    """
+    pages = mmap.mmap(-1, 8 * math.prod(shape), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return np.frombuffer(pages, np.int64).reshape(shape)
+
+
+def summed(points: Ints, amounts: Ints) -> tuple[Ints, Ints]:
+    """Each point once, rising, with the sum of its amounts; points that come to nothing are left out."""
+    each, place = np.unique(points, return_inverse=True)
+    total = np.zeros(len(each), np.int64)
+    np.add.at(total, place, amounts)
+    return each[total > 0], total[total > 0]
 
 
 def sample_rows(result: OpResult) -> Ints:

@@ -13,23 +13,22 @@ import numpy as np
 
 from hwsim._core.bounds import BOUND_CLASSES
 from hwsim._core.serve_types import CHUNK_DTYPE
-from hwsim.operators.surface import COLUMNS, TIME, Ints
+from hwsim.operators.surface import COLUMNS, TIME, Ints, summed
 from hwsim.serving.costs import CostTables
 
+NONE = np.zeros(0, np.int64), np.zeros(0, np.int64)
 HALF = 10  # surfaces count their use in 2**-20 of a question
 
 
 def weighted(used: Ints, samples: Ints) -> np.ndarray:
-    """Sum of `used` / 2**20 samples of each point, rounded down, in Python's integers: object[columns].
+    """Sum of `used` / 2**20 samples of each row, rounded down, in Python's integers: object[columns].
 
     In three parts, so that no product passes 63 bits: whole questions, and two halves of the fraction.
     """
-    points = np.flatnonzero(used)
-    used, rows = used[points], samples[points]
     mask = (1 << HALF) - 1
-    whole = ((used >> 2 * HALF) @ rows).astype(object)
-    high = ((used >> HALF & mask) @ rows).astype(object)
-    low = ((used & mask) @ rows).astype(object)
+    whole = ((used >> 2 * HALF) @ samples).astype(object)
+    high = ((used >> HALF & mask) @ samples).astype(object)
+    low = ((used & mask) @ samples).astype(object)
     return whole + ((high << HALF) + low >> 2 * HALF)
 
 
@@ -41,8 +40,8 @@ class Account:
     ----------
     by_tokens, by_sequences : int64[phases, counts]
         Steps of each phase with each padded token count, with each number of scheduled requests.
-    prefill, decode : int64[]
-        Use of the points of the surfaces of uniform steps.
+    prefill, decode : pair of int64[m]
+        Points of the surfaces of uniform steps and their use, as `Surface.spread` gives them.
     cells : dict of int to int
         Attention of all layers that each cell of the table of steps priced, ps; a step of two kernels counts for both,
         in proportion to their samples.
@@ -53,8 +52,8 @@ class Account:
     costs: CostTables
     by_tokens: Ints = field(init=False)
     by_sequences: Ints = field(init=False)
-    prefill: Ints = field(init=False)
-    decode: Ints = field(init=False)
+    prefill: tuple[Ints, Ints] = NONE
+    decode: tuple[Ints, Ints] = NONE
     cells: Counter[int] = field(init=False, default_factory=Counter)
     busy_ps: int = 0
     steps: int = 0
@@ -65,8 +64,6 @@ class Account:
         phases = len(self.costs.phases)
         self.by_tokens = np.zeros((phases, self.costs.token_time.shape[1]), np.int64)
         self.by_sequences = np.zeros((phases, self.costs.seq_time.shape[1]), np.int64)
-        self.prefill = np.zeros(len(self.costs.prefill.samples), np.int64)
-        self.decode = np.zeros(len(self.costs.decode.samples), np.int64)
 
     def add(self, steps: np.ndarray, chunks: np.ndarray) -> None:
         """Take STEP_DTYPE and CHUNK_DTYPE rows of the core."""
@@ -87,22 +84,28 @@ class Account:
         if not len(decodes) and not len(chunks):
             return
         visible = chunks["chunk"] + chunks["cached"]
-        self.prefill += self.costs.prefill.spread(np.stack([chunks["chunk"], visible], axis=1))
+        used = self.costs.prefill.spread(np.stack([chunks["chunk"], visible], axis=1))
+        self.prefill = summed(*np.concatenate([self.prefill, used], axis=1))
         questions = np.stack([decodes["n_decode"], decodes["sum_tiles"]], axis=1)
-        self.decode += self.costs.decode.spread(questions, den=decodes["n_decode"])
+        used = self.costs.decode.spread(questions, den=decodes["n_decode"])
+        self.decode = summed(*np.concatenate([self.decode, used], axis=1))
         self.kinds.update({"attention_prefill": len(chunks), "attention_decode": len(decodes)})
 
     def _add_cells(self, steps: np.ndarray) -> None:
         """Steps that the table of steps priced."""
-        pairs, which = np.unique(np.stack([steps["cell"], steps["decode_cell"]], axis=1), axis=0, return_inverse=True)
+        cells, first = np.unique(steps["cell"], return_inverse=True)
+        others, second = np.unique(steps["decode_cell"], return_inverse=True)
+        pairs, which = np.unique(first * len(others) + second, return_inverse=True)
         times = np.zeros(len(pairs), np.int64)
-        np.add.at(times, which.ravel(), steps["attention_ps"])
+        np.add.at(times, which, steps["attention_ps"])
+        pairs = np.stack([cells[pairs // len(others)], others[pairs % len(others)]], axis=1)
         for (cell, decodes), time in zip(pairs.tolist(), times.tolist()):
-            of_cell, of_decodes = (int(self.costs.cell_rows[c][TIME]) if c >= 0 else 0 for c in (cell, decodes))
-            share = time * of_cell // (of_cell + of_decodes)
-            self.cells[cell] += share
+            share = time
             if decodes >= 0:
+                of_cell, of_decodes = (int(self.costs.cell_rows[each][TIME]) for each in (cell, decodes))
+                share = time * of_cell // (of_cell + of_decodes)
                 self.cells[decodes] += time - share
+            self.cells[cell] += share
         self.kinds["attention_mixed"] += len(steps)
 
     def operators(self) -> list[dict[str, Any]]:
@@ -114,12 +117,11 @@ class Account:
                     use, calls = table.uses[name], int(counts.sum()) * table.calls(name)
                     rows.append(self._row(name, use.kind, calls, counts[1:], totals))
         layers = self.costs.placement.attention.count
-        for name, surface, used in (
+        for name, surface, (points, used) in (
             ("attention_prefill", self.costs.prefill, self.prefill),
             ("attention_decode", self.costs.decode, self.decode),
         ):
-            used = used if self.kinds[name] else used[:0]  # most runs never ask these, however large they are
-            totals = weighted(used, surface.samples) * layers
+            totals = weighted(used, surface.samples[points]) * layers
             rows.append(self._row(name, name, self.kinds[name] * layers, used, totals))
         mixed = "attention_mixed"
         cells = np.array(list(self.cells), np.int64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -217,7 +218,8 @@ class CostTables:
         if self.steps is not None:
             self.steps.fill(missing[kinds == serve_types.STEP, 1])
 
-    def core(self, rules: serve_types.Rules) -> serve_types.Costs:
+    @cached_property
+    def core(self) -> serve_types.Costs:
         """The tables as the serving core reads them; `fill` writes into the same arrays."""
         overheads, scheduler = self.software.overheads, self.software.scheduler
         most = max(scheduler.token_budget, scheduler.max_num_seqs)

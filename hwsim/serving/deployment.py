@@ -132,12 +132,13 @@ def deploy(
     precision: str,
     kv_dtype: str,
     keep: Keep = lambda key, make: make(),
+    machine: Machine | None = None,
 ) -> Deployment:
     """A deployment of loaded descriptions; `compile` is the way in from names. No KV type: the chip's of 16 bits.
 
-    `keep` shares tables between deployments: see `CostTables.of`.
+    `keep` shares tables between deployments: see `CostTables.of`. `machine` is of software that has the same kernels.
     """
-    machine = Machine.of(system.accelerator, software, "in-model")
+    machine = machine or Machine.of(system.accelerator, software, "in-model")
     if precision not in machine.tensor:
         raise bad("--precision", f"'{precision}' on {machine.accelerator}", "one of " + ", ".join(machine.tensor))
     kv_dtype = kv_dtype or machine.wide

@@ -133,7 +133,7 @@ def run(
     started = time.process_time()
     rules = rules_of(deployment, table, router, concurrency)
     costs = deployment.costs
-    core = ServeRun(_core_requests(table), rules, costs.core(rules))
+    core = ServeRun(_core_requests(table), rules, costs.core)
     account = Account(costs)
     kept: dict[str, list[np.ndarray]] = {name: [] for name in KEPT}
     steps, chunks = np.zeros(STEP_ROWS, types.STEP_DTYPE), np.zeros(CHUNK_ROWS, types.CHUNK_DTYPE)
@@ -184,7 +184,7 @@ def cells_ahead(table: RequestTable, rules: types.Rules, costs: CostTables) -> n
     Simulating them in one batch costs a fifth of simulating each when the run comes to it. The true run asks for what
     this one did not foresee.
     """
-    scout = ServeRun(_core_requests(table), rules, costs.core(rules))
+    scout = ServeRun(_core_requests(table), rules, costs.core)
     scout.guess = True
     steps, chunks = np.zeros(STEP_ROWS, types.STEP_DTYPE), np.zeros(CHUNK_ROWS, types.CHUNK_DTYPE)
     cells, status = [np.zeros(0, np.int64)], -1
