@@ -42,6 +42,14 @@ LOADS = {
         "workload.rate_scale": {"from": 1.0, "to": 50.0, "count": 50},
     },
 }
+SCHEDULERS = LOADS | {
+    "study": "schedulers",
+    "axes": {
+        "workload.rate_scale": {"from": 1.0, "to": 50.0, "count": 50},
+        "software.scheduler.max_num_seqs": [8, 16, 32, 48, 64, 96, 128, 192, 256, 512],
+        "software.scheduler.token_budget": [512, 1024, 2048, 4096, 8192],
+    },
+}
 VARIANTS = {
     "study": "variants",
     "base": SERVED,
@@ -89,29 +97,40 @@ def test_two_cores_against_one(benchmark, tmp_path):
     benchmark.extra_info.update(goal=1.85, times_as_fast=round(seconds[0] / seconds[1], 2), cores=os.cpu_count())
 
 
-def test_a_point_beyond_its_replay(benchmark, tmp_path):
-    """A worker's CPU time for 320 loads against bare replays and figures of the same; goal 0.3 ms a point."""
-    space = checked(LOADS)
+@pytest.mark.parametrize("study", [LOADS, SCHEDULERS], ids=["shared", "own"])
+def test_a_point_beyond_its_replay(benchmark, study, tmp_path):
+    """A worker's CPU time for points against bare replays and figures of the same; goal 0.3 ms a point.
+
+    The worker resolves descriptions and compiles deployments, which the bare replays find made: of one scheduler for 50
+    points, and of one for each point.
+    """
+    space = checked(study)
     write_study(tmp_path, space.study)
     worker = Worker(tmp_path, "bench")
-    points = np.concatenate([space.task(number) for number in range(10)])
-    batches = [(heavy, light[0]) for heavy, light, _ in space.batches(points)]
     kind = worker.space.kind
+    points = np.concatenate([space.task(number) for number in np.linspace(0, space.tasks - 1, 10).astype(int)])
     worker.answer(worker.space, points)  # simulates what is missing
+    assigned = [heavy + light[0] for heavy, light, _ in space.batches(points)]
+    made = [(kind.deployment(point), kind.table(point)) for point in assigned]
 
     def bare():
-        for heavy, light in batches:
-            table = kind.table(heavy + light)
-            measure(run(kind.deployment(heavy), table))
+        for deployment, table in made:
+            measure(run(deployment, table))
 
-    times = []
-    for work in (lambda: worker.answer(worker.space, points), bare):
+    def swept():
+        kind.deployments.kept.clear()
+        kind.variants.kept.kept.clear()
+        worker.answer(worker.space, points)
+
+    def ms(work):
         started = time.process_time()
         work()
-        times.append((time.process_time() - started) / len(points) * 1e3)
+        return (time.process_time() - started) / len(points) * 1e3
+
+    times = np.array([(ms(swept), ms(bare)) for _ in range(3)])  # in turns: what else runs here hits both
     benchmark.pedantic(lambda: None, rounds=1)
-    ms = [round(each, 3) for each in (*times, times[0] - times[1])]
-    benchmark.extra_info.update(goal_ms=0.3, ms_swept=ms[0], ms_bare=ms[1], ms_beyond=ms[2])
+    both, beyond = times.min(axis=0).round(3), float(np.diff(-times.min(axis=0)).item())
+    benchmark.extra_info.update(goal_ms=0.3, ms_swept=both[0], ms_bare=both[1], ms_beyond=round(beyond, 3))
 
 
 class Nothing(Executor):

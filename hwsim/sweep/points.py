@@ -33,6 +33,10 @@ from hwsim.workload import load
 from hwsim.workload.recipe import draw
 from hwsim.workload.table import RequestTable
 
+# Roots that make a deployment.
+DEPLOYED = ("system", "model", "software", "plan", "precision", "kv_dtype")
+SCHEDULERS = 256  # deployments of one hardware that a worker keeps, which share all tables
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -171,7 +175,8 @@ class ServingPoints:
     batch: int = 1
     chunk: int = 32
     costs: Cache = field(default_factory=lambda: Cache(4))
-    deployments: Cache = field(default_factory=lambda: Cache(32))
+    machines: Cache = field(default_factory=lambda: Cache(4))
+    deployments: Cache = field(default_factory=lambda: Cache(4))
     tables: Cache = field(default_factory=lambda: Cache(32))
     expected: list[Assigned] = field(default_factory=list)
 
@@ -215,15 +220,22 @@ class ServingPoints:
 
     def deployment(self, assigned: Assigned) -> Deployment:
         """The deployment of a point, with the cost tables that earlier points filled."""
+        own = [item for item in assigned if root_of(item[0]) in DEPLOYED]
+        heavy = tuple(item for item in own if not self.is_light(item[0]))
+        of_hardware: Cache = self.deployments.get(heavy, lambda: Cache(SCHEDULERS))
+        return of_hardware.get(tuple(own), lambda: self._deployed(own))
+
+    def _deployed(self, assigned: Sequence[tuple[str, Any]]) -> Deployment:
         system, model, software, plan = (
             self.variants.description(root, assigned) for root in ("system", "model", "software", "plan")
         )
         precision, kv_dtype = (self.variants.plain(root, assigned) for root in ("precision", "kv_dtype"))
-        key = *(each.digest for each in (system, model, software, plan) if each), precision, kv_dtype
-        return self.deployments.get(
-            key,
-            lambda: deploy(system, model, software, plan or Plan(), precision, kv_dtype, self.costs.get),  # type: ignore[arg-type]
-        )
+        chip = system.accelerator  # type: ignore[union-attr]
+        runs = software.kernels.get(chip.generation.id), software.collectives  # type: ignore[union-attr]
+        machine = self.machines.get(
+            (id(chip), *map(id, runs)), lambda: Machine.of(chip, software)
+        )  # it holds all three
+        return deploy(system, model, software, plan or Plan(), precision, kv_dtype, self.costs.get, machine)  # type: ignore[arg-type]
 
     def table(self, assigned: Assigned) -> RequestTable:
         """Requests of a point."""
