@@ -77,7 +77,7 @@ docs: dev  ## the documentation as web pages, in site/
 
 clean:  ## everything that was made
 	rm -rf build dist site .venv .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache *.egg-info
-	find . -name '*.so' -path './hwsim/*' -delete
+	find . -path './hwsim/*' \( -name '*.so' -o -name built.sha256 \) -delete
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 comma := ,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Integral
+from os import PathLike
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,11 @@ class InputError(HwsimError):
 def bad(where: str, got: object, expected: str, cure: str = "", **more: str) -> InputError:
     """An InputError with one fault: `raise bad("--plan", repr(text), "NAME=COUNT, e.g. tp=8")`."""
     return InputError(Fault(where, str(got), expected, cure, **more))
+
+
+def check_path(where: str, value: object) -> None:
+    """Refuse what cannot name a file."""
+    check_type(where, value, (str, PathLike), "the path of a file")
 
 
 def check_type(where: str, value: object, types: type | tuple[type, ...], expected: str, cure: str = "") -> None:

@@ -1,5 +1,6 @@
 """What is installed: every package of the tree, and descriptions with it."""
 
+import runpy
 import tomllib
 from pathlib import Path
 
@@ -19,3 +20,11 @@ def test_description_folders_hold_yaml_files_only(kind: str) -> None:
     """Package data is chosen by suffix: another one would be missing from an installed hwsim."""
     files = (path for path in (ROOT / "descriptions" / kind).rglob("*") if path.is_file())
     assert not [path.name for path in files if path.suffix != ".yaml"]
+
+
+def test_cores_older_than_their_sources_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "__init__.py").write_text((ROOT / "hwsim/_core/__init__.py").read_text())
+    (tmp_path / "dram.pyx").write_text("# newer")
+    (tmp_path / "built.sha256").write_text("of older sources")
+    with pytest.raises(ImportError, match="older than their sources: build again: make dev"):
+        runpy.run_path(str(tmp_path / "__init__.py"))

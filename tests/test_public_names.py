@@ -39,6 +39,7 @@ WRONG = {
         lambda: hwsim.memory.run("hbm3-6400", [0, 64], [0], [0]),
         "is_write: got an array",
     ),
+    "a text of addresses": (lambda: hwsim.memory.run("hbm3-6400", "64", [0], [0]), "expected one dimension"),
     "half a queue": (lambda: hwsim.memory.run("hbm3-6400", [0], [0], [0], queues=1.5), "queues: got 1.5 of type float"),
     "a text as a count": (lambda: hwsim.memory.stream("hbm3-6400", "9"), "count: got '9' of type str"),
 }
@@ -91,3 +92,14 @@ def test_ctrl_c_in_a_replay_leaves_a_readable_part(monkeypatch, tmp_path, capsys
     assert capsys.readouterr().err.strip() == f"hwsim: {STOPPED_TEXT}"
     assert [path.name for path in tmp_path.iterdir()] == ["out.h5.part"]
     assert not hwsim.open_trace(tmp_path / "out.h5.part").complete
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [({"output": 3}, "output: got 3 of type int"), ({"watch": 3}, "watch: got 3, expected a function")],
+)
+def test_where_a_replay_writes_and_whom_it_tells_are_checked_first(option: dict[str, int], text: str) -> None:
+    deployment = hwsim.compile("h100-sxm", "llama-3.1-8b", "tp=1")
+    with pytest.raises(InputError) as caught:
+        hwsim.replay(deployment, "azure-code", **option)
+    assert text in str(caught.value)

@@ -12,7 +12,7 @@ from hwsim.analyse import summary as screen
 from hwsim.analyse.metrics import Metrics
 from hwsim.analyse.metrics import measure as measure_columns
 from hwsim.analyse.slo import Slo
-from hwsim.errors import check_type
+from hwsim.errors import check_path, check_type
 from hwsim.serving.plan import Placement
 from hwsim.serving.record import request_columns, summary_totals
 from hwsim.serving.run import Run
@@ -101,6 +101,7 @@ def plot(run: Run, path: str | Path, slo: Slo | str | None = None) -> None:
         `run` is no run, a suffix that cannot be drawn, matplotlib is not installed.
     """
     check_type("run", run, Run, "what hwsim.replay gives")
+    check_path("path", path)
     from hwsim.analyse import plots
 
     limits = Slo.parse(slo) if isinstance(slo, str) else slo

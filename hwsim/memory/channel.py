@@ -150,8 +150,9 @@ def requests(addresses: ArrayLike, is_write: ArrayLike, earliest_ticks: ArrayLik
     """Requests of arrays, whatever their integer types."""
     arrays = [np.asarray(array) for array in (addresses, is_write, earliest_ticks)]
     for name, array in zip(("addresses", "is_write", "earliest_ticks"), arrays):
-        if array.ndim != 1 or len(array) != len(arrays[0]):
-            raise bad(name, f"an array of shape {array.shape}", f"shape ({len(arrays[0])},)")
+        if array.ndim != 1 or array.shape != arrays[0].shape:
+            got, want = array.shape, f"shape ({arrays[0].size},)" if arrays[0].ndim == 1 else "one dimension"
+            raise bad(name, f"an array of shape {got}", want)
         if len(array) and array.dtype.kind not in "iub":
             raise bad(name, f"an array of {array.dtype}", "whole numbers" if name != "is_write" else "True and False")
     address, write, earliest = arrays

@@ -17,7 +17,7 @@ from hwsim.describe.model import Model
 from hwsim.describe.plan import Plan
 from hwsim.describe.software import Software
 from hwsim.describe.system import System
-from hwsim.errors import bad, check_type
+from hwsim.errors import bad, check_path, check_type
 from hwsim.serving.deployment import Deployment, Kind, among, deploy
 from hwsim.serving.record import Recorder, provenance
 from hwsim.serving.run import Run, Watch, run
@@ -72,6 +72,10 @@ def replay(
     check_type("requests", requests, (str, PathLike, RequestTable), "a request file, a recipe's name or a RequestTable")
     check_type("limit", limit, (int, NoneType), "a whole number of requests")
     check_type("seed", seed, int, "a whole number")
+    if output is not None:
+        check_path("output", output)
+    if watch is not None and not callable(watch):
+        raise bad("watch", f"{watch!r:.60}", "a function of the finished requests and of all")
     among("--record", record, LEVELS)
     if record != LEVELS[0] and not output:
         raise bad("--record", record, "a file to keep it in", "add -o OUT.h5")
