@@ -74,7 +74,7 @@ cdef class Scheduler:
         replicas = np.zeros(self.rules.replicas, REPLICA_ROW_DTYPE)
         for name in ("inbox", "waiting", "running"):
             replicas[name]["head"] = replicas[name]["tail"] = -1
-        replicas["prefilling"] = -1
+        replicas["prefilling"] = replicas["chunks"] = -1
         replicas["next_ps"] = NEVER
         self.replica = replicas
 

@@ -90,6 +90,7 @@ cdef class ServeRun(Scheduler):
     cdef const int64_t[::1] layers, step_gap, seq_gap, mixed_gap    # [kinds]
     cdef const int64_t[::1] decode_order, prefill_order             # [stages] their kinds, -1 = passed at once
     cdef const int64_t[::1] pad
+    cdef int64_t change_ps
     cdef Surface prefill, decode
     cdef Steps steps                    # of steps the surfaces do not know, or None
     cdef int64_t[:, ::1] missing_rows
@@ -124,6 +125,7 @@ cdef class ServeRun(Scheduler):
         self.costs = costs
         self.token_time, self.seq_time = costs.token_time, costs.seq_time
         self.pad, self.layers, self.step_gap = costs.pad, costs.layers, costs.step_gap_ps
+        self.change_ps = costs.change_ps
         self.seq_gap, self.mixed_gap = costs.seq_gap_ps, costs.mixed_gap_ps
         if costs.step is not None:
             self.steps = costs.step.table
@@ -311,12 +313,17 @@ cdef class ServeRun(Scheduler):
     cdef void schedule(self, int64_t p) noexcept nogil:
         """A replica's scheduler gets its turn; without a batch to run it waits."""
         cdef ReplicaRow *rep = &self.replica[p]
+        cdef int64_t at
         self.drain(rep)
         if not self.choose(p):
             self.wait(p)
             return
         self.step.scheduled_ps = self.now_ps
         self.step.start_ps = max(self.now_ps, self.stage_free[p, 0])
+        if self.change_ps and rep.chunks >= 0 and rep.chunks != (self.step.n_prefill > 0):
+            for at in range(self.stage_free.shape[1]):
+                self.step.start_ps = max(self.step.start_ps, self.stage_free[p, at])
+            self.step.start_ps += self.change_ps
         self.phase = PRICE
         self.recorded = 0
 
@@ -460,6 +467,7 @@ cdef class ServeRun(Scheduler):
             self.lane_end_ps[self.lane] = end
             self.lane_busy[self.lane] = 1
         rep.in_flight += 1
+        rep.chunks = self.step.n_prefill > 0
         self.total_steps += 1
         self.total_chunks += self.step.n_prefill
         if rep.in_flight == self.depth:

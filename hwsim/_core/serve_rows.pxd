@@ -52,6 +52,7 @@ cdef packed struct ReplicaRow:
     int64_t n_running
     int64_t prefilling      # first running request with prompt left: all behind it have prompt left too
     int64_t preempted       # since its last step
+    int64_t chunks          # whether its last step had some; -1 before the first
 
 cdef packed struct StepRow:     # serve_types.STEP_DTYPE
     int64_t replica, lane, scheduled_ps, start_ps, end_ps, busy_ps, attention_ps

@@ -328,6 +328,9 @@ class Costs:
     decode_order, prefill_order : int64[stages], optional
         Kind of every stage in a step without chunks, with chunks; -1 = the step passes it at once. The first kind alone
         unless stated; a step with chunks as one without unless stated.
+    change_ps : int
+        Between the end of all steps without chunks in flight and the next one with chunks, or the other way round: 0
+        = they may be under way at the same time.
     step : StepTimes, optional
         Attention of one layer of whole steps, asked by `StepSums`. The surfaces, where there are any, then answer
         only for a chunk alone and for decodes of equal tiles alone, of which they know more. Without it the parts of
@@ -346,8 +349,11 @@ class Costs:
     step: StepTimes | None = None
     decode_order: Ints | None = None
     prefill_order: Ints | None = None
+    change_ps: int = 0
 
     def __post_init__(self) -> None:
+        if self.change_ps < 0:
+            raise bad("costs.change_ps", self.change_ps, "at least 0")
         if self.step is None and (self.prefill is None or self.decode is None):
             raise bad("costs", "no attention", "surfaces of prefill and decode, or times of whole steps")
         self._check_stages()

@@ -38,6 +38,7 @@ class Replica:
     idle: bool = True
     awaits: tuple[int, int] = (-1, -1)  # time and kind of its next event: others in the heap are void
     preempted: int = 0
+    chunks: bool | None = None  # whether its last step had some
 
 
 @dataclass
@@ -329,7 +330,10 @@ class Serving:
     def launch(self, number: int, batch: Batch, now: int) -> None:
         """Put a batch in flight: its time, its outputs, its rows."""
         replica, rules = self.replicas[number], self.rules
-        start = end = max(now, replica.stage_free[0])
+        start = max(now, replica.stage_free[0])
+        if self.costs.change_ps and replica.chunks == (not batch.chunks):
+            start = max(start, *replica.stage_free) + self.costs.change_ps
+        end, replica.chunks = start, bool(batch.chunks)
         padded, attention, cells = self.price(batch)
         busy = of_layers = 0
         for stage, kind in enumerate(self._ints("prefill_order" if batch.chunks else "decode_order")):

@@ -240,6 +240,7 @@ class CostTables:
             step_gap_ps=np.array([ps_ceil(overheads.step_gap + count * overheads.layer_gap) for count in layers]),
             seq_gap_ps=ps_ceil(overheads.seq_gap),
             mixed_gap_ps=np.array([ps_ceil(count * overheads.mixed_gap) for count in layers]),
+            change_ps=self.placement.change_ps,
         )
 
     @property

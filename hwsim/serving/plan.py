@@ -86,6 +86,9 @@ class Placement:
         What a device keeps of the weights, the fullest one, and has for the KV cache, the one with the fewest blocks.
     kv_blocks : int
         Blocks of a replica (each device holds its layers' and heads' part of every block): the least of its stages.
+    change_ps : int
+        Picoseconds between the end of all steps of one phase and the first step of the other: the model is laid out
+        anew.
     """
 
     tp: Devices
@@ -99,6 +102,7 @@ class Placement:
     weight_bytes: int
     kv_bytes: int
     kv_blocks: int
+    change_ps: int = 0
 
     @property
     def phases(self) -> tuple[Phase, ...]:

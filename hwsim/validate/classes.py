@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hwsim.analyse.point import point
-from hwsim.errors import bad
+from hwsim.describe import load
+from hwsim.errors import InputError, bad
 from hwsim.operators.machine import Machine
 from hwsim.operators.simulate import simulate
-from hwsim.serving.deployment import compile
+from hwsim.serving.deployment import Deployment, compile
 from hwsim.serving.layers import Span, Use
 from hwsim.serving.plan import Phase
 from hwsim.units import ps_ceil
@@ -36,6 +37,9 @@ class Stream:
         Keys that the (last) new token sees, itself included.
     new : int
         Tokens of the step: 1 in decode, the prompt in prefill.
+    layers : int
+        Layers that the system is given where it does not hold all of the model's; each of the others takes as long as
+        one of these. 0 = all.
     """
 
     system: str
@@ -45,15 +49,42 @@ class Stream:
     plan: str = ""
     context: int = 1
     new: int = 1
+    layers: int = 0
 
     def step_ps(self) -> int:
         """Picoseconds of one step through all stages: operators and what the software adds."""
-        return sum(self.stages_ps())
+        held = sum(self.stages_ps())
+        if not self.layers:
+            return held
+        others = load(self.model, "model").layers - self.layers
+        return held + others * (held - sum(replace(self, layers=self.layers - 1).stages_ps()))
+
+    def deployment(self) -> Deployment:
+        """What it is compiled to."""
+        kv = {"fp16": "fp16", "int4": "fp8"}.get(self.precision)
+        sets = [f"model.layers={self.layers}"] * (self.layers > 0)
+        return compile(
+            self.system, self.model, self.plan, self.software, precision=self.precision, kv_dtype=kv, sets=sets
+        )
+
+    def fits(self) -> bool:
+        """Whether the system holds the model and the context's keys and values."""
+        try:
+            deployment = self.deployment()
+        except InputError:
+            return False
+        return (deployment.placement.kv_blocks - 1) * deployment.software.scheduler.block_tokens >= self.context
+
+    def held(self) -> Stream:
+        """The stream, on as many layers as the system holds where it does not hold all."""
+        if self.fits():
+            return self
+        counts = range(load(self.model, "model").layers - 1, 1, -1)
+        return next(part for part in (replace(self, layers=count) for count in counts) if part.fits())
 
     def stages_ps(self) -> list[int]:
         """The same of every stage, in order; what the software adds to a step is the first one's."""
-        kv = {"fp16": "fp16", "int4": "fp8"}.get(self.precision)
-        deployment = compile(self.system, self.model, self.plan, self.software, precision=self.precision, kv_dtype=kv)
+        deployment = self.deployment()
         placement, overheads = deployment.placement, deployment.software.overheads
         phase = placement.decode if self.new == 1 else placement.prefill
         shape = placement.attention
@@ -92,7 +123,11 @@ def operator_ps(machine: Machine, kind: str, dims: Mapping[str, object], dtype: 
 
 
 def _waferllm(row: Row) -> Iterator[Case]:
-    """WaferLLM on a WSE-2; a product alone runs without what its stack needs between operators."""
+    """WaferLLM on a WSE-2; a product alone runs without what its stack needs between operators.
+
+    Regions that do not hold a model run as many of its layers as they do, and the time of a layer is scaled: the public
+    decode program (MeshInfra/WaferLLM) is given the dimensions of a layer, not how many there are.
+    """
     published = float(row["value"])
     if row["phase"] == "operator":
         n, k = (int(size) for size in row["model"].split()[1].split("x"))
@@ -104,7 +139,9 @@ def _waferllm(row: Row) -> Iterator[Case]:
     prefill, tokens = row["phase"] == "prefill", int(row["input_len"])
     plan = f"{row['phase']}_region={row['region']}"
     stream = Stream(row["system"], row["model"], row["stack"], row["precision"], plan, tokens, tokens if prefill else 1)
+    stream = stream.held()
     label = f"{row['model']} {row['phase']} {row['region']}"
+    label += f", {stream.layers} layers scaled" * (stream.layers > 0)
     yield Case(row["stack"], label, row["metric"], published, stream.rate)
 
 

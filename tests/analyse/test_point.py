@@ -141,7 +141,7 @@ def test_lengths_beyond_the_models_context_name_it(tmp_path):
     rows = run(
         tmp_path,
         HEAD
-        + "wse-2,waferllm,llama-2-13b,fp16,1,,,,1,4096,8,\n"
+        + "wse-2-x2,waferllm,llama-2-13b,fp16,1,,,,1,4096,8,\n"
         + "h100-sxm,vllm,llama-3.1-8b,bf16,1,,,,1,10000000,4,\n",
     )
     assert (

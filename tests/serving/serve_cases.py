@@ -38,6 +38,7 @@ class Case:
             step_gap_ps=rng.integers(0, 50, kinds),
             seq_gap_ps=rng.integers(0, 10, kinds),
             mixed_gap_ps=rng.integers(0, 50, kinds),
+            change_ps=int(PICK(rng, [0, 0, 70])),
         )
         if not known:
             for table in tables(costs):
