@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hwsim.analyse.point import point
 from hwsim.describe import load
+from hwsim.describe.model import Model
 from hwsim.errors import InputError, bad
 from hwsim.operators.machine import Machine
 from hwsim.operators.simulate import simulate
@@ -56,7 +57,7 @@ class Stream:
         held = sum(self.stages_ps())
         if not self.layers:
             return held
-        others = load(self.model, "model").layers - self.layers
+        others = _layers(self.model) - self.layers
         return held + others * (held - sum(replace(self, layers=self.layers - 1).stages_ps()))
 
     def deployment(self) -> Deployment:
@@ -79,7 +80,7 @@ class Stream:
         """The stream, on as many layers as the system holds where it does not hold all."""
         if self.fits():
             return self
-        counts = range(load(self.model, "model").layers - 1, 1, -1)
+        counts = range(_layers(self.model) - 1, 1, -1)
         return next(part for part in (replace(self, layers=count) for count in counts) if part.fits())
 
     def stages_ps(self) -> list[int]:
@@ -104,6 +105,12 @@ class Stream:
     def rate(self) -> float:
         """Tokens a second."""
         return self.new * PS / self.step_ps()
+
+
+def _layers(model: str) -> int:
+    found = load(model, "model")
+    assert isinstance(found, Model)
+    return found.layers
 
 
 def _time(phase: Phase, use: Use, count: int, span: Span) -> int:
