@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,10 +49,10 @@ STREAMS: Mapping[str, Stream] = {
 
 
 @dataclass(frozen=True)
-class StreamMapper:
+class StreamMapper(ABC):
     """Mapper of one kind of stream; its 0/1 dimension, if it has one, names the variant.
 
-    A class of accelerators says in `_programs` how one stream runs on it.
+    A class of accelerators says in `programs` how streams run on it.
     """
 
     kind: str
@@ -71,18 +72,19 @@ class StreamMapper:
         """One candidate a case: there is one way to stream."""
         return Candidates.one_each(dims, variant=self.variants(dims))
 
+    @abstractmethod
     def programs(self, machine: Any, dims: Mapping[str, Ints], dtype: str, chosen: Candidates) -> list[Programs]:
-        """One group of programs for each variant."""
-        return [
-            self._programs(machine, {name: c[chosen.case[rows]] for name, c in dims.items()}, dtype, stream, rows)
-            for value, stream in enumerate(self.streams)
-            if len(rows := np.flatnonzero(chosen.columns["variant"] == value))
-        ]
+        """Programs of the chosen candidates."""
+
+    def by_stream(
+        self, dims: Mapping[str, Ints], variants: Ints, case: Ints
+    ) -> Iterator[tuple[Stream, dict[str, Ints], Ints]]:
+        """Each stream with the dimensions and the rows of the candidates of `case` that are of its variant."""
+        for value, stream in enumerate(self.streams):
+            rows = np.flatnonzero(variants == value)
+            if len(rows):
+                yield stream, {name: column[case[rows]] for name, column in dims.items()}, rows
 
     def describe(self, chosen: Candidates, row: int) -> str:
         """A candidate in words."""
         return f"{self.kind} stream" + f", {self.variant}" * bool(chosen.columns["variant"][row])
-
-    def _programs(self, machine: Any, dims: Mapping[str, Ints], dtype: str, stream: Stream, index: Ints) -> Programs:
-        """Programs of one stream for the chosen candidates at `index`, whose dimensions are given."""
-        raise NotImplementedError

@@ -14,12 +14,12 @@ from functools import cache
 import numpy as np
 
 from hwsim.operators.amounts import Ints, put_shares, size_bytes
-from hwsim.operators.candidates import Programs, rates_of
+from hwsim.operators.candidates import Candidates, Programs, rates_of
 from hwsim.operators.machine import per_cycle
 from hwsim.operators.mapper.gpu.machine import Machine
 from hwsim.operators.mapper.gpu.tiles import missing
 from hwsim.operators.mapper.refusals import larger, reasons
-from hwsim.operators.mapper.streams import Stream, StreamMapper
+from hwsim.operators.mapper.streams import STREAMS, Stream, StreamMapper
 from hwsim.operators.operator import SIXTEENTH_BYTES
 from hwsim.operators.program import Template, TemplateBuilder
 from hwsim.units import ceil_div
@@ -76,29 +76,34 @@ class Mapper(StreamMapper):
         need = dims["rows"].astype(np.float64) * dims["cols"] * each
         return reasons(larger(machine, need, machine.hbm))
 
-    def _programs(
-        self, machine: Machine, dims: Mapping[str, Ints], dtype: str, stream: Stream, index: Ints
-    ) -> Programs:
-        t = template()
-        amounts, cores = count(machine, dims, dtype, stream)
-        values = np.zeros((len(index), t.size("slots")), np.int64)
-        pieces = amounts.pop("pieces")
-        for name, total in amounts.items():
-            put_shares(values, t.slots[name].index, total, pieces)
-        values[:, t.slots["pieces"].index] = pieces
-        block = machine.kernels.elementwise
-        values[:, t.slots["launch"].index] = machine.cycles(
-            block.sampler or block.launch if self.kind == "sample" else block.launch
-        )
-        rates = {
-            "hbm": (per_cycle(machine.hbm_rate * block.efficiency), machine.hbm_latency),
-            "l2": (machine.l2_rate, max(machine.l2_latency, 1)),
-            "port": (machine.port, 0),
-            "vector": (machine.vector, 0),
-            "special": (machine.special, 0),
-        }
-        elements = dims["rows"] * dims["cols"]
-        return Programs(t, index, values, rates_of(t, rates), cells=cores[:, None], flops=elements * stream.flops)
+    def programs(self, machine: Machine, dims: Mapping[str, Ints], dtype: str, chosen: Candidates) -> list[Programs]:
+        """One group of programs for each variant."""
+        streams = self.by_stream(dims, chosen.columns["variant"], chosen.case)
+        return [programs_of(machine, of, dtype, stream, rows) for stream, of, rows in streams]
+
+
+def programs_of(machine: Machine, dims: Mapping[str, Ints], dtype: str, stream: Stream, index: Ints) -> Programs:
+    """Programs of one stream for the chosen candidates at `index`, whose dimensions are given."""
+    t = template()
+    amounts, cores = count(machine, dims, dtype, stream)
+    values = np.zeros((len(index), t.size("slots")), np.int64)
+    pieces = amounts.pop("pieces")
+    for name, total in amounts.items():
+        put_shares(values, t.slots[name].index, total, pieces)
+    values[:, t.slots["pieces"].index] = pieces
+    block = machine.kernels.elementwise
+    values[:, t.slots["launch"].index] = machine.cycles(
+        block.sampler or block.launch if stream is STREAMS["sample"] else block.launch
+    )
+    rates = {
+        "hbm": (per_cycle(machine.hbm_rate * block.efficiency), machine.hbm_latency),
+        "l2": (machine.l2_rate, max(machine.l2_latency, 1)),
+        "port": (machine.port, 0),
+        "vector": (machine.vector, 0),
+        "special": (machine.special, 0),
+    }
+    elements = dims["rows"] * dims["cols"]
+    return Programs(t, index, values, rates_of(t, rates), cells=cores[:, None], flops=elements * stream.flops)
 
 
 def count(machine: Machine, dims: Mapping[str, Ints], dtype: str, stream: Stream) -> tuple[dict[str, Ints], Ints]:

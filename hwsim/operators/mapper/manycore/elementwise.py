@@ -34,25 +34,21 @@ class Mapper(StreamMapper):
         case = np.repeat(np.arange(count), len(choices))
         columns = {"variant": self.variants(dims)[case], "finer": np.tile(np.array(choices, np.int64), count)}
         rank = np.zeros_like(case)
-        for rows, work in self.works(machine, {name: column[case] for name, column in dims.items()}, dtype, columns):
+        for rows, work in self.works(machine, dims, dtype, columns, case):
             rank[rows] = program.rank(machine, work, dtype)
         return Candidates(case, rank, columns)
 
     def programs(self, machine: Machine, dims: Mapping[str, Ints], dtype: str, chosen: Candidates) -> list[Programs]:
         """One group of programs for each variant."""
-        of = {name: column[chosen.case] for name, column in dims.items()}
-        works = self.works(machine, of, dtype, chosen.columns)
+        works = self.works(machine, dims, dtype, chosen.columns, chosen.case)
         return [program.programs(machine, work, dtype, rows) for rows, work in works]
 
     def works(
-        self, machine: Machine, dims: Mapping[str, Ints], dtype: str, columns: Mapping[str, Ints]
+        self, machine: Machine, dims: Mapping[str, Ints], dtype: str, columns: Mapping[str, Ints], case: Ints
     ) -> Iterator[tuple[Ints, Work]]:
         """Rows of each variant, and their supersteps."""
-        for value, stream in enumerate(self.streams):
-            rows = np.flatnonzero(columns["variant"] == value)
-            if len(rows):
-                of = {dim: column[rows] for dim, column in dims.items()}
-                yield rows, work_of(machine, of, dtype, stream, columns["finer"][rows])
+        for stream, of, rows in self.by_stream(dims, columns["variant"], case):
+            yield rows, work_of(machine, of, dtype, stream, columns["finer"][rows])
 
 
 def work_of(machine: Machine, dims: Mapping[str, Ints], dtype: str, stream: Stream, finer: Ints) -> Work:

@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 
 from hwsim.operators.amounts import Ints, put_shares, size_bytes
-from hwsim.operators.candidates import Programs, rates_of
+from hwsim.operators.candidates import Candidates, Programs, rates_of
 from hwsim.operators.machine import per_cycle
 from hwsim.operators.mapper.streams import Stream, StreamMapper
 from hwsim.operators.mapper.systolic.blocks import absent_1024
@@ -61,26 +61,31 @@ def template() -> Template:
 class Mapper(StreamMapper):
     """On the vector units of a systolic accelerator."""
 
-    def _programs(
-        self, machine: Machine, dims: Mapping[str, Ints], dtype: str, stream: Stream, index: Ints
-    ) -> Programs:
-        t = template()
-        amounts, cores = count(machine, dims, dtype, stream)
-        pieces = amounts.pop("pieces")
-        values = np.zeros((len(index), t.size("slots")), np.int64)
-        for name, total in amounts.items():
-            put_shares(values, t.slots[name].index, total, pieces)
-        kernel = machine.kernels.elementwise
-        values[:, t.slots["pieces"].index] = pieces
-        values[:, t.slots["launch"].index] = machine.cycles(kernel.launch)
-        rates = {
-            "hbm": (per_cycle(machine.hbm_rate * kernel.efficiency), machine.hbm_latency),
-            "port": (machine.port, 0),
-            "vector": (machine.vector, 0),
-            "special": (machine.special, 0),
-        }
-        flops = dims["rows"] * dims["cols"] * stream.flops
-        return Programs(t, index, values, rates_of(t, rates), cells=cores[:, None], flops=flops)
+    def programs(self, machine: Machine, dims: Mapping[str, Ints], dtype: str, chosen: Candidates) -> list[Programs]:
+        """One group of programs for each variant."""
+        streams = self.by_stream(dims, chosen.columns["variant"], chosen.case)
+        return [programs_of(machine, of, dtype, stream, rows) for stream, of, rows in streams]
+
+
+def programs_of(machine: Machine, dims: Mapping[str, Ints], dtype: str, stream: Stream, index: Ints) -> Programs:
+    """Programs of one stream for the chosen candidates at `index`, whose dimensions are given."""
+    t = template()
+    amounts, cores = count(machine, dims, dtype, stream)
+    pieces = amounts.pop("pieces")
+    values = np.zeros((len(index), t.size("slots")), np.int64)
+    for name, total in amounts.items():
+        put_shares(values, t.slots[name].index, total, pieces)
+    kernel = machine.kernels.elementwise
+    values[:, t.slots["pieces"].index] = pieces
+    values[:, t.slots["launch"].index] = machine.cycles(kernel.launch)
+    rates = {
+        "hbm": (per_cycle(machine.hbm_rate * kernel.efficiency), machine.hbm_latency),
+        "port": (machine.port, 0),
+        "vector": (machine.vector, 0),
+        "special": (machine.special, 0),
+    }
+    flops = dims["rows"] * dims["cols"] * stream.flops
+    return Programs(t, index, values, rates_of(t, rates), cells=cores[:, None], flops=flops)
 
 
 def count(machine: Machine, dims: Mapping[str, Ints], dtype: str, stream: Stream) -> tuple[dict[str, Ints], Ints]:
