@@ -226,7 +226,7 @@ def format(value: Fraction | int, dimension: str) -> str:
     above, slash, below = dimension.partition("/")
     if dimension == "1":
         return _decimal(value) or f"{float(value):.6g}"
-    tops = _WRITTEN.get(above, (above,))
+    tops = _WRITTEN.get(above, (above,)) if value else (above,)
     candidates = [(top, value / _UNITS[top][1]) for top in tops]
     exact = [(text, top) for top, number in candidates if number >= 1 or value == 0 if (text := _decimal(number))]
     if exact:

@@ -12,7 +12,7 @@ from hwsim.errors import InputError
 from hwsim.operators.machine import Machine
 from hwsim.operators.simulate import simulate
 
-GUIDE = Path(__file__).resolve().parents[2] / "docs" / "describe-a-gpu.md"
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "describe-a-chip.md"
 TEXT = GUIDE.read_text()
 CLASSES = (GUIDE.parent / "classes.md").read_text()
 REFUSED = re.findall(r"(?m)^    \$ hwsim (replay .*)\n    hwsim: ((?:.+\n)+)", CLASSES)
