@@ -58,14 +58,19 @@ class OfClass(Block):
         if not isinstance(value, dict) or not cls.is_shared():
             return handler(value)
         found = cls.of_value(value)
-        if found is cls:
+        if found is cls or _misspelt(value):
             raise _unknown(value)
         return found.model_validate(value)
 
 
+def _misspelt(value: dict[str, Any]) -> str:
+    """The key that stands for `class`, where that does not stand there itself."""
+    return "" if "class" in value else similar("class", map(str, value))
+
+
 def _unknown(value: dict[str, Any]) -> PydanticCustomError:
     word = value.get("class")
-    misspelt = similar("class", value.keys() - {"class"}) if word is None else ""
+    misspelt = _misspelt(value)
     if misspelt:
         return refuse(f"unknown field '{misspelt}'", "the field 'class'", "did you mean 'class'?", at=misspelt)
     near = difflib.get_close_matches(str(word), CLASSES, n=1)

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hwsim import units
 from hwsim.describe.block import Block
+from hwsim.describe.misplaced import similar
 from hwsim.describe.quantity import Bytes, Count, Hertz, Number, Ratio, Whole, Width, in_range, refuse
 from hwsim.errors import InputError
 
@@ -24,6 +25,7 @@ AddressField = Literal["column", "pseudo_channel", "stack", "bank_group", "bank"
 LEVELS: tuple[Level, ...] = get_args(Level)
 COMMANDS: tuple[Command, ...] = get_args(Command)
 FIELDS: tuple[AddressField, ...] = get_args(AddressField)
+BUILT_IN = ("mop4clxor", "robaracoch")  # mappings that any organisation has
 
 _MAXIMUM = re.compile(r"max\((.+),(.+)\)")
 _LONGEST, _LONGEST_CLOCKS = "1 ms", "1000000 cycles"  # a refresh interval is microseconds
@@ -134,6 +136,10 @@ class Controller(Block):
     queues: Queues
 
 
+_NAMES = re.compile(r"[A-Za-z]\w*")  # of timings in a sum
+_REFRESH = ("refresh.interval", "refresh.duration")
+
+
 class Commands(Block):
     """One channel, command by command; a stack or chip has `channels` of them."""
 
@@ -150,6 +156,26 @@ class Commands(Block):
     mappings: dict[str, dict[AddressField, list[str]]] = Field(
         default_factory=dict, description="address bits of each field from its lowest bit, '7 ^ 13' is an XOR"
     )
+
+    @model_validator(mode="after")
+    def _names_what_is_there(self) -> Commands:
+        waits = {f"rules.{number}.wait": rule.wait for number, rule in enumerate(self.rules)}
+        used = {"refresh.interval": self.refresh.interval, "refresh.duration": self.refresh.duration, **waits}
+        for at, text in used.items():
+            unknown = [name for name in _NAMES.findall(text) if name not in self.timings]
+            if unknown and not (at in _REFRESH and self.refresh.mode == "none"):
+                near = similar(unknown[0], self.timings)
+                cure = f"did you mean '{near}'?" if near else "name it under `timings`"
+                raise refuse(repr(unknown[0]), "one of timings: " + ", ".join(self.timings), cure, at=at)
+        burst = self.timings.get("BL")
+        if burst is not None and not burst.clocks and not burst.seconds:
+            raise refuse("no time", "a burst above zero, such as '2 cycles'", at="timings.BL")
+        known = (*BUILT_IN, *self.mappings)
+        if self.controller.mapping not in known:
+            near = similar(self.controller.mapping, known)
+            cure = f"did you mean '{near}'?" if near else ""
+            raise refuse(repr(self.controller.mapping), " or ".join(known), cure, at="controller.mapping")
+        return self
 
     @property
     def wires(self) -> Fraction:

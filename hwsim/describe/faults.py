@@ -37,12 +37,18 @@ def of_validation(error: ValidationError, cls: type[Description], tree: Tree) ->
         sorted((path for path, item in items if item["type"] == kind), key=lambda path: tree.mark(path).key_line)
         for kind in ("missing", "extra_forbidden")
     )
+    base = next((path for path in unknown if len(path) == 1 and similar(str(path[0]), ["extends"])), None)
+    if base is not None:  # all that the base says is missing: nothing else is worth a word
+        return [_fault(base, dict(items)[base], cls, tree, Home(base, _did_you_mean("extends", ["extends"])))]
     empty = [path for path, item in items if item["type"] == "model_type" and item["input"] is None]
     found = homes(unknown, missing, empty, lambda path: _fields_of(cls, path, tree))
+    misnamed = {path for path, item in items if "[key]" in item["loc"]}
     explained, headings = {home.missing for home in found.values()}, set[Path]()
     kept = []
     for path, item in sorted(items, key=lambda each: each[0] not in found):
         home = found.get(path)
+        if path in misnamed and "[key]" not in item["loc"]:
+            continue  # whatever a wrong name stands for
         if path in explained or (home is not None and home.missing in headings):
             continue
         if home is not None and home.is_heading:
@@ -67,8 +73,10 @@ def _fault(loc: Path, item: ErrorDetails, cls: type[Description], tree: Tree, ho
     kind = item["type"]
     if kind == "hwsim":
         got = str(context["got"]) if "at" in context else _shown(tree, loc, item["input"])
-        path = (*loc, *context["at"].split(".")) if "at" in context else loc
-        return _at(tree, path, got, str(context["expected"]), str(context.get("cure", "")))
+        steps = context.get("at", "").split(".") if "at" in context else ()
+        path = (*loc, *(int(step) if step.isdigit() else step for step in steps))
+        expected, cure = str(context["expected"]), str(context.get("cure", ""))
+        return _at(tree, path, got, expected, cure, key=path not in tree.marks)
     if kind == "extra_forbidden":
         return _unknown(tree, loc, cls, home)
     if kind == "missing":
@@ -98,7 +106,8 @@ def _cure(item: ErrorDetails, expected: str) -> str:
     value = item["input"]
     if item["type"] == "literal_error" and isinstance(value, str):
         choices = expected.removeprefix("one of ").replace(" or ", ", ").split(",")
-        return _did_you_mean(value, [choice.strip().strip("'") for choice in choices])
+        sourced = ("source", "status") if "[key]" in item["loc"] else ()
+        return _did_you_mean(value, [*(choice.strip().strip("'") for choice in choices), *sourced])
     if item["type"] == "string_type":
         return "put it in quotes"
     return ""
@@ -115,7 +124,7 @@ def _at(tree: Tree, path: Path, got: str, expected: str, cure: str = "", key: bo
     return Fault(place, got, expected, cure, dotted(path), source_line(mark, key))
 
 
-_SOURCE_MISSPELT = {_did_you_mean(word, [word]) for word in ("source", "status")}
+_MISSPELT = {_did_you_mean(word, [word]) for word in ("source", "status", "extends")}
 
 
 def _unknown(tree: Tree, loc: Path, cls: type[Description], home: Home | None) -> Fault:
@@ -144,7 +153,7 @@ def without_source(tree: Tree, found: list[Fault], at: Path = ()) -> Iterator[Fa
     Looks at what stands below `at`.
     """
     wrong = {fault.path for fault in found}
-    if any(fault.cure in _SOURCE_MISSPELT for fault in found):
+    if any(fault.cure in _MISSPELT for fault in found):
         return
     lacking: dict[tuple[str, str], list[Path]] = {}
     for path, value in leaves(tree.at(at), at):

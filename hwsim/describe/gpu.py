@@ -53,7 +53,7 @@ class L2(Block):
     """Cache of the device in front of its memory."""
 
     capacity: SomeBytes = Field(description="bytes of the device")
-    usable: Ratio = Field(
+    usable: Share = Field(
         description="share of the capacity one copy of the data can fill (partitions duplicate lines)"
     )
     rate: BytesPerCycle = Field(description="bytes per cycle the cache can give, PER unit (times the number of units)")

@@ -17,7 +17,7 @@ from typing import Any
 
 from hwsim.describe.tree import Mark, Path, Tree, read, scalar
 
-_FORMAT = "trees-1"
+_FORMAT = "trees-2"
 
 
 def folder() -> File:

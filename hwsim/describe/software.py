@@ -74,10 +74,16 @@ class Software(Description):
         if not isinstance(value, dict):
             return value
         named, kernels = value.get("generations"), value.get("kernels")
+        fields = {name for each in (cls, *Kernels.subclasses().values()) for name in each.model_fields}
+        for name in kernels if isinstance(kernels, dict) else ():
+            if name in fields:
+                cure = "it is a field, further out or further in: check the indentation"
+                raise refuse(f"'{name}' as a generation", "the name of a generation", cure, at=f"kernels.{name}")
         if not isinstance(named, list) or not isinstance(kernels, dict):
             return value
         for name in named:
             if name not in kernels:
                 known = "a generation that `kernels` names: " + ", ".join(map(str, kernels))
                 raise refuse(repr(name), known, at="generations")
-        return {**value, "kernels": {name: block for name, block in kernels.items() if name in named}}
+        own = {name: block for name, block in kernels.items() if name in named or not isinstance(block, dict)}
+        return {**value, "kernels": own}

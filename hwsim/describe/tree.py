@@ -223,9 +223,11 @@ class _Reader:
         """The number alone of `{value: 3 GB, source: ..., status: ...}`: one number with a source of its own."""
         if not is_single(result):
             return result
-        inside = (*path, "value")
+        inside, outer = (*path, "value"), self.marks[path]
         for below in [key for key in self.marks if key[: len(inside)] == inside]:
             self.marks[path + below[len(inside) :]] = self.marks.pop(below)
+        number = self.marks[path]
+        self.marks[path] = replace(number, key_line=outer.key_line, key_column=outer.key_column)
         for key in result.keys() - {"value"}:
             del self.marks[(*path, key)]
         return result["value"]

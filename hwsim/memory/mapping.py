@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hwsim.describe.commands import FIELDS, AddressField, Commands, Organisation
+from hwsim.describe.commands import BUILT_IN, FIELDS, AddressField, Commands, Organisation
 from hwsim.errors import bad
-
-BUILT_IN = ("mop4clxor", "robaracoch")
 
 # From the most to the least significant part of a flat bank number.
 _BANK_FIELDS: tuple[AddressField, ...] = ("pseudo_channel", "stack", "bank_group", "bank")

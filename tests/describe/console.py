@@ -1,4 +1,4 @@
-"""Commands of the guides, run in this process as a terminal would: `hwsim ...`, `cat > FILE <<END`, `cut`, `grep -E`."""
+"""Commands of the guides, run in this process as a terminal would: hwsim, `cat > FILE <<END`, `cut`, `grep -E`."""
 
 from __future__ import annotations
 

@@ -27,8 +27,8 @@ class Mutant:
         What was done.
     path : tuple
         Path of the value it was done to; () for a whole line.
-    line : int
-        Line it was done to, counted from 1.
+    line, last, above : int
+        Line it was done to, counted from 1; the last line of what stands there; that of the block around it.
     text : str
         The file.
     """
@@ -36,7 +36,14 @@ class Mutant:
     slip: str
     path: Path
     line: int
+    last: int
+    above: int
     text: str
+
+    @property
+    def is_prose(self) -> bool:
+        """Whether it is about a text that may be anything."""
+        return self.path[-1] in ("name", "doc", "id", "version")
 
     def __str__(self) -> str:
         return f"{self.slip}, line {self.line}, {'.'.join(map(str, self.path)) or 'whole'}"
@@ -48,11 +55,11 @@ def mutants(text: str) -> Iterator[Mutant]:
     yield from _of_lines(text, tree)
     for path, mark in tree.marks.items():
         if path and isinstance(path[-1], str):
-            yield _at(text, "unknown key", path, mark.key_line, mark.key_column, path[-1], f"{path[-1]}x")
+            yield _at(tree, text, "unknown key", path, path[-1], f"{path[-1]}x", key=True)
         value = tree.at(path)
         if not isinstance(value, dict | list):
             for slip, wrong in _wrong(path, mark, value):
-                yield _at(text, slip, path, mark.line, mark.column, _written(text, mark), wrong)
+                yield _at(tree, text, slip, path, _written(text, mark), wrong)
 
 
 def _of_lines(text: str, tree: Tree) -> Iterator[Mutant]:
@@ -66,12 +73,13 @@ def _of_lines(text: str, tree: Tree) -> Iterator[Mutant]:
         path = first.get(at + 1, ())
         if not path or at + 1 != tree.mark(path).key_line:
             continue
+        above, last = _above(tree, path), max(m.line for p, m in tree.marks.items() if p[: len(path)] == path)
         before, after = "".join(lines[:at]), "".join(lines[at + 1 :])
-        yield Mutant("missing line", path, at + 1, before + after)
-        yield Mutant("duplicated line", path, at + 1, before + line + line + after)
-        yield Mutant("to the right", path, at + 1, f"{before}  {line}{after}")
+        yield Mutant("missing line", path, at + 1, last, above, before + after)
+        yield Mutant("duplicated line", path, at + 1, last, above, before + line + line + after)
+        yield Mutant("to the right", path, at + 1, last, above, f"{before}  {line}{after}")
         if line.startswith("  "):
-            yield Mutant("to the left", path, at + 1, before + line[2:] + after)
+            yield Mutant("to the left", path, at + 1, last, above, before + line[2:] + after)
 
 
 def _wrong(path: Path, mark: Mark, value: object) -> Iterator[tuple[str, str]]:
@@ -105,10 +113,16 @@ def _written(text: str, mark: Mark) -> str:
     return mark.raw
 
 
-def _at(text: str, slip: str, path: Path, line: int, column: int, old: str, new: str) -> Mutant:
-    """The text with another word at a place."""
-    lines = text.splitlines(keepends=True)
+def _at(tree: Tree, text: str, slip: str, path: Path, old: str, new: str, key: bool = False) -> Mutant:
+    """The text with another word in place of a value or of its key."""
+    mark, lines = tree.mark(path), text.splitlines(keepends=True)
+    line, column = (mark.key_line, mark.key_column) if key else (mark.line, mark.column)
     at = lines[line - 1]
     assert at[column - 1 :].startswith(old), (slip, path, at, column, old)
     lines[line - 1] = at[: column - 1] + new + at[column - 1 + len(old) :]
-    return Mutant(slip, path, line, "".join(lines))
+    return Mutant(slip, path, line, line, _above(tree, path), "".join(lines))
+
+
+def _above(tree: Tree, path: Path) -> int:
+    """Line of the block around a path."""
+    return tree.mark(path[:-1]).key_line or tree.mark(()).line
