@@ -11,7 +11,7 @@ server that differ in users alone tell: what grows with the kernels' work is ker
 units were busy for `stretch` times what was simulated, the slope of measured steps over simulated busy time. It is a
 number a server, from times and never from power; it is not below 1. Errors as `counted` go without it.
 
-Only dense models are simulated. Prompt lengths are not in the data: PROMPT.
+Models of experts are those that hwsim serves: Qwen3's. Prompt lengths are not in the data: PROMPT.
 """
 
 from __future__ import annotations
@@ -57,6 +57,11 @@ MODELS = {
     "Qwen3-8B": "qwen3-8b",
     "Qwen3-32B": "qwen3-32b",
 }
+EXPERTS = {
+    "Qwen3-30B-A3B-Instruct-2507": "qwen3-30b-a3b",
+    "Qwen3-235B-A22B-Instruct-2507": "qwen3-235b-a22b",
+    "Qwen3-235B-A22B-Instruct-2507-FP8": "qwen3-235b-a22b",
+}
 PRECISIONS = {"bfloat16": "bf16", "fp8": "fp8", "fp16": "fp16"}
 KEY = ("system", "n_devices", "model", "precision", "parallelism", "scenario", "batch_or_concurrency")
 
@@ -71,8 +76,9 @@ class Case:
         "ml.energy": a server under steady load. "static batch": a batch alone from start to end.
     chip, model, precision, software : str
         Names of descriptions.
-    devices, users, prompt, output : int
-        GPUs of one tensor-parallel group; requests in flight in the mean; tokens of a request in the mean.
+    devices, ep, users, prompt, output : int
+        GPUs of one tensor-parallel group and how many of them share whole experts; requests in flight in the mean;
+        tokens of a request in the mean.
     rate : float
         Output tokens a second, measured.
     watts : float
@@ -86,6 +92,7 @@ class Case:
     software: str
     scenario: str
     devices: int
+    ep: int
     users: int
     prompt: int
     output: int
@@ -95,7 +102,12 @@ class Case:
     @property
     def deployment(self) -> tuple[object, ...]:
         """What cases must have in common to share a deployment."""
-        return (self.chip, self.model, self.precision, self.software, self.devices)
+        return (self.chip, self.model, self.precision, self.software, self.devices, self.ep)
+
+    @property
+    def experts(self) -> bool:
+        """Whether the model has experts."""
+        return self.model in EXPERTS.values()
 
     @property
     def server(self) -> tuple[object, ...]:
@@ -104,10 +116,11 @@ class Case:
 
 
 def cases(folder: Path) -> list[Case]:
-    """Rows of dense models with measured power of a folder's `llm_points.csv`."""
+    """Rows of models that are served, with measured power of a folder's `llm_points.csv`."""
     rows = read(folder / FILE)
     rates = {_key(row): row["notes"] for row in rows if row["metric"] == RATE_METRIC}
-    known = (row for row in rows if row["metric"] == METRIC and row["model"] in MODELS and row["system"] in CHIPS)
+    models = MODELS | EXPERTS
+    known = (row for row in rows if row["metric"] == METRIC and row["model"] in models and row["system"] in CHIPS)
     return [case for row in known for case in _case(row, rates.get(_key(row), ""))]
 
 
@@ -117,17 +130,18 @@ def _key(row: Mapping[str, str]) -> tuple[str, ...]:
 
 def _case(row: Mapping[str, str], beside: str) -> Iterator[Case]:
     """A row as a case, with the notes of its row of times; rows without a rate are left out."""
-    common = CHIPS[row["system"]], MODELS[row["model"]], PRECISIONS[row["precision"]]
+    common = CHIPS[row["system"]], (MODELS | EXPERTS)[row["model"]], PRECISIONS[row["precision"]]
     devices, batch, output = (int(row[name]) for name in ("n_devices", "batch_or_concurrency", "output_len"))
-    watts = float(row["value"])
+    shared = re.search(r"EP(\d+)", row["parallelism"])
+    shares, watts = (devices, int(shared[1]) if shared else 1), float(row["value"])
     if found := re.search(r"avg running batch ([\d.]+).* ([\d.]+) output tok/s", beside):
         users, rate = max(1, round(float(found[1]))), float(found[2])
-        yield Case(STEADY, *common, "vllm-0.11", row["scenario"], devices, users, PROMPT, output, rate, watts)
+        yield Case(STEADY, *common, "vllm-0.11", row["scenario"], *shares, users, PROMPT, output, rate, watts)
     elif found := re.search(r"e2e latency ([\d.]+)s", row["notes"]):
         software = "trtllm-2024" if "TensorRT" in row["scenario"] else "vllm-2024"
         rate = batch * output / float(found[1])
         prompt = int(row["input_len"])
-        yield Case(STATIC, *common, software, row["scenario"], devices, batch, prompt, output, rate, watts)
+        yield Case(STATIC, *common, software, row["scenario"], *shares, batch, prompt, output, rate, watts)
 
 
 class Errors(NamedTuple):
@@ -220,7 +234,7 @@ class _Loads:
     @cached_property
     def made(self) -> Deployment:
         case = self.first
-        system, plan = f"{case.chip}-x{case.devices}", f"tp={case.devices}"
+        system, plan = f"{case.chip}-x{case.devices}", f"tp={case.devices},ep={case.ep}"
         return compile(
             system, case.model, plan, case.software, precision=case.precision, max_num_seqs=max(self.most, 64)
         )

@@ -44,7 +44,9 @@ def summary(found: list[Answer]) -> Iterator[str]:
 
 def groups(found: list[Answer]) -> dict[str, list[Answer]]:
     """Rows by what they can tell."""
-    steady = [answer for answer in found if answer.case.source == STEADY]
+    steady = [answer for answer in found if answer.case.source == STEADY and not answer.case.experts]
+    experts = [answer for answer in found if answer.case.experts]
+    few = [answer for answer in experts if not answer.full]
     low = [answer for answer in steady if not answer.full]
     static = [answer for answer in found if answer.case.source == STATIC]
     return {
@@ -53,6 +55,9 @@ def groups(found: list[Answer]) -> dict[str, list[Answer]]:
         f"  rate within {AGREES} times": [a for a in low if 1 / AGREES < a.rate / a.case.rate < AGREES],
         "above 0.9 of the limit": [answer for answer in steady if answer.full],
         "all": steady,
+        "experts, below 0.9 of the limit": few,
+        **{f"{name}, experts": rows for name, rows in _by_chip(few).items()},
+        "experts, above 0.9 of the limit": [answer for answer in experts if answer.full],
         "static batches, another laboratory": static,
         **{f"{name}, static": rows for name, rows in _by_chip(static).items()},
     }

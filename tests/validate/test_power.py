@@ -18,6 +18,9 @@ ROWS = [
     "avg running batch 7.9; mean power 1765 W (all GPUs); 3.7 J/token; 470 output tok/s; mean output len 350",
     "H100-SXM,4,Llama-3.1-70B-Instruct,bfloat16,TP4EP1DP1,steady,8,dataset,350,avg_power_W,1765,sum over GPUs",
     "H100-SXM,1,gpt-oss-20b,mxfp4,TP1,steady,8,dataset,350,avg_power_W,400,a model of experts",
+    "H100-SXM,8,Qwen3-235B-A22B-Instruct-2507,bfloat16,TP1EP8DP1,steady,8,dataset,864,median_itl_ms,20.2,"
+    "avg running batch 8.0; mean power 2829 W (all GPUs); 7.3 J/token; 388 output tok/s; mean output len 864",
+    "H100-SXM,8,Qwen3-235B-A22B-Instruct-2507,bfloat16,TP1EP8DP1,steady,8,dataset,864,avg_power_W,2829,sum over GPUs",
     "A100,1,Llama-2-7b-hf,fp16,TP1,static batch (TensorRT-LLM),16,1024,512,avg_power_W,291,e2e latency 16.0s; unit mW",
     "B200-SXM,1,Qwen3-8B,bfloat16,TP1EP1DP1,steady,8,dataset,350,avg_power_W,500,no rate beside it",
 ]
@@ -29,8 +32,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_rows_of_dense_models_with_a_rate_become_cases(folder: Path) -> None:
-    steady, static = power.cases(folder)
+def test_rows_of_served_models_with_a_rate_become_cases(folder: Path) -> None:
+    steady, experts, static = power.cases(folder)
+    assert (experts.model, experts.devices, experts.ep, experts.experts) == ("qwen3-235b-a22b", 8, 8, True)
+    assert (steady.ep, steady.experts, static.ep) == (1, False, 1)
     assert (steady.chip, steady.model, steady.devices, steady.users) == ("h100-sxm", "llama-3.1-70b", 4, 8)
     assert (steady.rate, steady.watts, steady.prompt, steady.output) == (470, 1765, power.PROMPT, 350)
     assert (static.source, static.software, static.prompt) == ("static batch", "trtllm-2024", 1024)
@@ -39,7 +44,7 @@ def test_rows_of_dense_models_with_a_rate_become_cases(folder: Path) -> None:
 
 
 def test_outputs_of_a_steady_load_have_its_mean_and_a_static_batch_one_length(folder: Path) -> None:
-    steady, static = power.cases(folder)
+    steady, _, static = power.cases(folder)
     lengths = power.requests(replace(steady, users=100)).output_tokens
     assert len(lengths) == 100 * power.ROUNDS
     assert lengths.mean() == pytest.approx(350, rel=0.01)
@@ -92,7 +97,8 @@ def test_the_report_has_every_row_every_chip_and_a_picture(folder: Path) -> None
     made = dict(limit=2800, static=760, busiest=700, active=1.0, flops=0.5, bytes=0.8, rate=400)
     found = [power.Answer(case, **made) for case in power.cases(folder)]
     text = power_report.text(found, [power.Wall("b200-sxm-x8", 10_000, 9_000)])
-    assert text.count("llama-3.1-70b") == text.count("llama-2-7b") == 1
+    assert text.count("llama-3.1-70b") == text.count("llama-2-7b") == text.count("qwen3-235b-a22b") == 1
+    assert "experts, above 0.9 of the limit         1 " in text
     assert "  a100-sxm-40gb, static                 1 " in text
     assert "10000 W, hwsim    9000 W (-10.0%)" in text
     power_report.plot(found, folder / "power.png")
@@ -127,5 +133,7 @@ def test_power_of_all_measured_servers(shared: Path, fuzz_share: float) -> None:
     assert np.median(low[:, whole]) < 0.15
     assert np.quantile(errors["  rate within 1.5 times"][:, whole], 0.9) < 0.30  # servers that waited are apart
     assert np.mean(everywhere[:, rate] < power.CLOSE) >= 0.85 and np.mean(everywhere[:, whole] < power.CLOSE) >= 0.85
+    experts = errors["experts, below 0.9 of the limit"]
+    assert np.median(experts[:, rate]) < 0.15 and np.median(experts[:, whole]) < 0.15
     a100 = errors["  a100-sxm-40gb, static"]
     assert np.median(a100[:, whole]) < 0.15 and np.quantile(a100[:, whole], 0.9) < 0.30
