@@ -62,6 +62,7 @@ MODELS = {
     "Meta-Llama-3-70B": "llama-3-70b",
     "Llama-3.1-8B": "llama-3.1-8b",
     "Llama-3.1-70B": "llama-3.1-70b",
+    "Mixtral-8x7B-v0.1": "mixtral-8x7b",
 }
 PRECISIONS = {"fp16/bf16": "bf16", "bf16": "bf16", "fp16": "bf16", "fp8": "fp8"}  # 16-bit types take the same time
 METRICS = {

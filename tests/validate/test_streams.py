@@ -27,7 +27,7 @@ LONGER = {"input_len": "1024", "output_len": "1024", "value": "8.06"}
 
 def simulated(monkeypatch: pytest.MonkeyPatch) -> None:
     """Points of 50 ms to the first token, 6 ms between tokens."""
-    found = point.Point(50.0, 6.0, 6.0, 1.0, 1000 / 6.0, 1.0, 1.0, 1.0, "no", "hbm", {}, {})
+    found = point.Point(50.0, 6.0, 6.0, 1.0, 1000 / 6.0, 1.0, 1.0, 1.0, None, None, "no", "hbm", {}, {}, "unit")
     monkeypatch.setattr(point, "points", lambda cases: ((number, found) for number in range(len(cases))))
 
 
@@ -68,14 +68,14 @@ def test_lengths_of_a_series_that_starts_up_are_scored_by_their_difference(monke
 
 def test_what_is_not_compared_is_counted_with_its_reason() -> None:
     rows = [ROW | changed for changed in (
-        {"batch_or_concurrency": "16"}, {"batch_or_concurrency": "32"}, {"model": "Mixtral-8x7B-v0.1"},
+        {"batch_or_concurrency": "16"}, {"batch_or_concurrency": "32"}, {"model": "GPT-J-6B"},
         {"input_len": "8192"}, {"scenario": "another"}, {"system": "GPU cloud"},
     )]  # fmt: skip
     assert not streams.asked(rows)
     lines = streams.left_out(rows)
     assert lines[0] == "H100-SXM: 2 rows not compared, several requests at once"
     assert [line.split(", ")[1] for line in lines[1:]] == [
-        "no description of Mixtral-8x7B-v0.1",
+        "no description of GPT-J-6B",
         "beyond the 8192 positions of llama-3-8b",
         "no description of what ran (another)",
     ]
