@@ -10,6 +10,7 @@ from hwsim.describe.accelerator import Accelerator
 from hwsim.describe.block import Description
 from hwsim.describe.system import System
 from hwsim.errors import bad
+from hwsim.operators.mapper.wiring import box
 from hwsim.units import format as exact
 
 PREFIXES = ((15, "P"), (12, "T"), (9, "G"), (6, "M"), (3, "k"), (0, ""))
@@ -78,26 +79,12 @@ def blocks(description: Description) -> Picture:
     """
     if isinstance(description, System):
         scale_up, count = description.accelerator.links.scale_up, description.count
-        sides = box(count, max(scale_up.count // 2, 1)) if scale_up.topology == "torus" else ()
+        sides = box(count, scale_up.sides) if scale_up.topology == "torus" else ()
         topology = Topology(scale_up.topology, count, description.spares, getattr(scale_up, "node", 0), sides)
         return _picture(description.accelerator, f"{count} x {description.accelerator.name}", topology)
     if isinstance(description, Accelerator):
         return _picture(description, description.name)
     raise bad("--draw", f"a {description.kind}", "an accelerator or a system", "e.g. hwsim show h100-sxm-x8 --draw")
-
-
-def box(count: int, dimensions: int) -> tuple[int, ...]:
-    """Sides of the most cubic box of so many devices, the longest first.
-
-    Examples
-    --------
-    >>> box(64, 3), box(32, 2), box(8, 3)
-    ((4, 4, 4), (8, 4), (2, 2, 2))
-    """
-    if dimensions == 1:
-        return (count,)
-    side = next(n for n in range(count, 0, -1) if count % n == 0 and n**dimensions <= count)
-    return (*box(count // side, dimensions - 1), side)
 
 
 def _picture(chip: Accelerator, title: str, topology: Topology | None = None) -> Picture:

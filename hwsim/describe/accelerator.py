@@ -115,6 +115,16 @@ class ScaleUp(Block):
         "dragonfly: each chip of a node with each, and nodes with one another"
     )
     devices: Parts = Field(description="devices of the largest system")
+    dimensions: Parts | None = Field(None, description="of a torus; left out, every dimension has two links")
+    cube: Parts | None = Field(
+        None,
+        description="side of the cubes of a torus that switches join: boxes of whole cubes wrap in every dimension",
+    )
+
+    @property
+    def sides(self) -> int:
+        """Dimensions of a torus."""
+        return self.dimensions or max(self.count // 2, 1)
 
 
 class HostLink(Block):

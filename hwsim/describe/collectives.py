@@ -31,10 +31,11 @@ class Exchange(Block):
 
 
 class Kernel(Block):
-    """One all-reduce kernel of its own, beside the ring."""
+    """One kernel of its own, beside the ring."""
 
-    algorithm: Literal["one-shot", "two-shot", "in-switch"] = Field(
-        description="one-shot: all read all; two-shot: reduce-scatter, all-gather; in-switch: the switch adds"
+    algorithm: Literal["one-shot", "two-shot", "in-switch", "direct"] = Field(
+        description="one-shot: all read all; two-shot: reduce-scatter, all-gather; in-switch: the switch adds; "
+        "direct: reduce-scatter or all-gather alone, each rank with every other at once"
     )
     launch: Seconds = Field(description="start, barriers, drain; the link's latency comes on top, once a step")
     peer: Seconds = Field(Fraction(0), description="the same per other rank")

@@ -5,11 +5,12 @@ from itertools import combinations
 import pytest
 from click.testing import CliRunner
 
-from hwsim.analyse.blocks import blocks, box, si
+from hwsim.analyse.blocks import blocks, si
 from hwsim.cli import cli
 from hwsim.describe import load
 from hwsim.describe.library import names
 from hwsim.errors import InputError
+from hwsim.operators.mapper.wiring import box
 
 pytest.importorskip("matplotlib")
 from matplotlib.backends.backend_agg import FigureCanvasAgg

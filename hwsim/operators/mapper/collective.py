@@ -5,7 +5,7 @@ sends itself. A rank's program is
 
     launch, set-up -> steps x {chunk over its links (and the host path that all share), arrival} -> local copy
 
-and an algorithm is a way to fill it in (`_SHAPES`). What an algorithm costs beside the links stands in the library's
+and an algorithm is a way to fill it in (`_ROUTES`). What an algorithm costs beside the links stands in the library's
 description (shares of the links' rate, start and step times), never per size.
 """
 
@@ -21,31 +21,21 @@ from hwsim.operators.candidates import Candidates, Programs
 from hwsim.operators.machine import Machine
 from hwsim.operators.mapper.fabric import Algorithm, Group, Ints, group_of
 from hwsim.operators.mapper.refusals import group, reasons
+from hwsim.operators.mapper.wiring import Route, Wiring
 from hwsim.operators.program import RESOURCE_DTYPE, Template, TemplateBuilder
 from hwsim.units import ceil_div
 
-
-@dataclass(frozen=True)
-class Shape:
-    """Steps of an algorithm, and what a rank sends in all of them, in parts (a part = bytes / devices, rounded up).
-
-    Functions of the devices n and of the hops h that a part goes around them: n - 1 in a ring, less in a torus, where
-    each dimension has a ring of its own.
-    """
-
-    steps: Callable[[Ints, Ints], Ints]
-    parts: Callable[[Ints], Ints]
-
-
-_SHAPES: dict[str, Shape] = {
-    "all_reduce ring": Shape(lambda n, h: 2 * h, lambda n: 2 * (n - 1)),
-    "all_gather ring": Shape(lambda n, h: h, lambda n: n - 1),
-    "reduce_scatter ring": Shape(lambda n, h: h, lambda n: n - 1),
-    "exchange": Shape(lambda n, h: np.ones_like(n), lambda n: n - 1),
-    "send": Shape(lambda n, h: np.ones_like(n), lambda n: n),
-    "one-shot": Shape(lambda n, h: np.ones_like(n), lambda n: n * (n - 1)),
-    "two-shot": Shape(lambda n, h: np.full_like(n, 2), lambda n: 2 * (n - 1)),
-    "in-switch": Shape(lambda n, h: np.ones_like(n), lambda n: n + 1),
+# Ways of an algorithm's parts (a part = bytes / devices, rounded up) through the wiring of a group of n.
+_ROUTES: Mapping[str, Callable[[Wiring, Ints], Route]] = {
+    "all_reduce ring": lambda wiring, n: wiring.ring(n).twice(),
+    "all_gather ring": lambda wiring, n: wiring.ring(n),
+    "reduce_scatter ring": lambda wiring, n: wiring.ring(n),
+    "exchange": lambda wiring, n: wiring.exchange(n),
+    "send": lambda wiring, n: wiring.send(n),
+    "direct": lambda wiring, n: wiring.straight(n, 1, n - 1),
+    "one-shot": lambda wiring, n: wiring.straight(n, 1, n * (n - 1)),
+    "two-shot": lambda wiring, n: wiring.straight(n, 2, 2 * (n - 1)),
+    "in-switch": lambda wiring, n: wiring.straight(n, 1, n + 1),
 }
 
 
@@ -77,23 +67,21 @@ def _sixteenths(amount: Ints, rate: np.ndarray) -> Ints:
 def work_of(group: Group, algorithm: Algorithm, devices: Ints, size: Ints) -> Work:
     """What an algorithm does for `size` bytes on `devices` ranks; alone, a rank does nothing."""
     several, hosted = devices > 1, group.host_rate(devices)[0] > 0
-    shape = _SHAPES[algorithm.shape]
+    route = _ROUTES[algorithm.shape](group.wiring, devices)
     part = ceil_div(size, devices) * several
-    steps = np.maximum(shape.steps(devices, group.around(devices)), 1)
-    chunk = ceil_div(shape.parts(devices) * part, steps)
+    chunk = ceil_div(route.parts * part, route.hops)
     host_num, host_den = group.host_rate(devices)
     launch = algorithm.launch + algorithm.peer * (devices - 1)
     rates = np.zeros((len(size), 5), RESOURCE_DTYPE)
     rates["num"] = rates["den"] = 1
     rates["lat"][:, 2] = hosted
     rates["num"][:, 4], rates["den"][:, 4] = algorithm.rate
-    used, links = group.reach(devices)
-    rates["num"][:, 2], rates["den"][:, 2] = algorithm.rate[0] * used, algorithm.rate[1] * links
+    rates["num"][:, 2], rates["den"][:, 2] = algorithm.rate[0] * route.used, algorithm.rate[1] * route.links
     rates["num"][:, 3], rates["den"][:, 3] = np.maximum(host_num, 1), host_den
     return Work(
         launch=launch * several,
         start=np.full_like(size, algorithm.start) * several,
-        steps=steps,
+        steps=route.hops,
         step=np.full_like(size, algorithm.step) * several,
         chunk=chunk,
         shared=chunk * devices * algorithm.wire * hosted,

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
 
-from hwsim.describe.accelerator import ScaleUp
 from hwsim.describe.collectives import Collectives, Exchange, Fabric, Kernel, Ring
 from hwsim.errors import bad
 from hwsim.memory.law import ServiceLaw, link_law
 from hwsim.operators.amounts import Ints
 from hwsim.operators.machine import Machine
+from hwsim.operators.mapper.wiring import Torus, Wiring, wiring_of
 
 RINGS = ("all_reduce", "all_gather", "reduce_scatter")
+# Kernel of a library -> the collectives it runs.
+KERNELS: Mapping[str, tuple[str, ...]] = {
+    "direct": ("all_gather", "reduce_scatter"),
+    "one-shot": ("all_reduce",),
+    "two-shot": ("all_reduce",),
+    "in-switch": ("all_reduce",),
+}
 
 
 @dataclass(frozen=True)
@@ -72,16 +79,13 @@ class Group:
         By kind of collective.
     host_paths : list of (int, (int, int))
         (Largest group, bytes per cycle) where no links join devices.
-    reach : callable
-        Share of a rank's links that a group of some devices can use, as int64 numerator and denominator.
-    around : callable
-        Hops from a rank around all others.
+    wiring : Wiring
+        Ways of parts from rank to rank.
     """
 
     algorithms: Mapping[str, list[Algorithm]]
     host_paths: list[tuple[int, tuple[int, int]]]
-    reach: Callable[[Ints], tuple[Ints, Ints]]
-    around: Callable[[Ints], Ints]
+    wiring: Wiring
 
     def asked(self, kind: str, devices: Ints, size: Ints) -> list[np.ndarray]:
         """bool[P] for each algorithm of a kind: the first that the library's rule names, else all that compete."""
@@ -113,46 +117,7 @@ def group_of(machine: Machine) -> Group:
     scale_up = machine.chip.links.scale_up
     resolve = _Resolver(machine, _fabric(machine.collectives, scale_up.link.id))
     host = resolve.host_paths() if scale_up.topology == "pcie" else []
-    return Group(resolve.algorithms(), host, _reach(scale_up), _around(scale_up))
-
-
-# Chips of a torus that have a ring in every dimension: a cube of 4, a plane of 16, or all of a smaller machine.
-CUBE, PLANE = 4**3, 16**2
-
-
-def _reach(scale_up: ScaleUp) -> Callable[[Ints], tuple[Ints, Ints]]:
-    """Share of a rank's links that a group can use: all behind a switch; without one, those that lead to its members.
-
-    In a mesh every pair has links of its own. In a torus a pair has one, a ring through more chips leaves and enters
-    each by one, and only whole boxes have a ring in every dimension (JAX scaling book: wrap-around of TPU slices).
-    """
-    links, peers = scale_up.count, max(scale_up.devices - 1, 1)
-    box = min(scale_up.devices, CUBE if links >= 6 else PLANE)
-
-    def share(devices: Ints) -> tuple[Ints, Ints]:
-        if scale_up.topology == "mesh":
-            return np.clip(devices - 1, 1, peers), np.full_like(devices, peers)
-        if scale_up.topology == "torus":
-            used = np.select([devices <= 2, devices < box], [1, 2], links)
-            return np.minimum(used, links), np.full_like(devices, links)
-        return np.ones_like(devices), np.ones_like(devices)
-
-    return share
-
-
-def _around(scale_up: ScaleUp) -> Callable[[Ints], Ints]:
-    """Hops of a part around a group: one ring, or in a torus a ring in each dimension of the most cubic box."""
-    if scale_up.topology != "torus":
-        return lambda devices: devices - 1
-    dimensions = max(scale_up.count // 2, 1)
-
-    def hops(devices: Ints) -> Ints:
-        doublings = np.log2(np.maximum(devices, 1)).astype(np.int64)
-        each, more = np.divmod(doublings, dimensions)
-        box = more * (2 ** (each + 1) - 1) + (dimensions - more) * (2**each - 1)
-        return np.where(2**doublings == devices, box, devices - 1)
-
-    return hops
+    return Group(resolve.algorithms(), host, resolve.wiring)
 
 
 def _fabric(library: Collectives, link: str) -> Fabric:
@@ -169,6 +134,7 @@ class _Resolver:
     def __init__(self, machine: Machine, fabric: Fabric) -> None:
         self.machine, self.fabric = machine, fabric
         scale_up = machine.chip.links.scale_up
+        self.wiring = wiring_of(scale_up)
         self.published = scale_up.link.rate * scale_up.count
         self.law: ServiceLaw = link_law(scale_up.link, scale_up.count)
         self.latency = self.law.latency_cycles(machine.clock)
@@ -176,8 +142,10 @@ class _Resolver:
 
     def algorithms(self) -> dict[str, list[Algorithm]]:
         found = {kind: [self.ring(kind, name, part) for name, part in self.fabric.ring.items()] for kind in RINGS}
-        if self.machine.chip.links.scale_up.topology not in ("torus", "ring"):  # they send straight to every other
-            found["all_reduce"] += [self.kernel(part) for part in self.fabric.kernels]
+        if not isinstance(self.wiring, Torus):  # they send straight to every other
+            for part in self.fabric.kernels:
+                for kind in KERNELS[part.algorithm]:
+                    found[kind].append(self.kernel(part))
         found["all_to_all"] = [self.exchange(name, part) for name, part in self.fabric.exchange.items()]
         # Between two ranks the exchange is a send and a receive; only the sender's part moves and nothing is copied.
         found["send"] = [

@@ -2,7 +2,7 @@
 
 Chips of a node have a link to each other, so every chip sends its parts to all at once. Larger groups go on between
 nodes: a chip holds its share of what its node has and exchanges parts of that with its peers in the other nodes. The
-phases of a group, each one hop and the bytes that its busiest link carries:
+phases of a group, each one hop (between nodes that a chip has no link to, two) and the bytes of its busiest link:
 
     all_reduce       reduce in the node, reduce between nodes, gather between nodes, gather in the node
     reduce_scatter   the first two; all_gather the last two
@@ -38,11 +38,12 @@ PHASES: Mapping[str, tuple[str, ...]] = {
 def template(phases: tuple[str, ...]) -> Template:
     """Phases one after the other; one that a group does not need has no bytes and takes no time."""
     b = TemplateBuilder("pipeline-collective-" + "-".join(phases))
-    link, hop = b.resource("link", bound="link"), b.cell("hop")
+    link = b.resource("link", bound="link")
+    hops = {name: b.cell(f"hop {name}") for name in dict.fromkeys(phases)}
     slots = {name: b.slot(name) for name in dict.fromkeys(phases)}
     q = b.queue("chip")
     for phase in phases:
-        q.run(link, slots[phase], delay=hop, sync=True, unit="B")
+        q.run(link, slots[phase], delay=hops[phase], sync=True, unit="B")
     return b.build()
 
 
@@ -68,7 +69,10 @@ class Mapper:
         values = np.stack([carried[name] for name in t.names["slots"]], axis=1)
         ways = {"inside": np.minimum(devices, machine.node) - 1, "between": machine.between}
         sent = sum(carried[name] * ways[name] * phases.count(name) for name in ways)
-        cells = np.full((len(values), 1), machine.hop)
+        # A chip has links to so many other nodes; its neighbours hand on what it sends to more.
+        linked = ceil_div(devices, machine.node) - 1 <= machine.between
+        hops = {"inside": np.full_like(devices, machine.hop), "between": np.where(linked, machine.hop, 2 * machine.hop)}
+        cells = np.stack([hops[name.removeprefix("hop ")] for name in t.names["cells"]], axis=1)
         return [Programs(t, chosen.case, values, rates_of(t, {"link": (machine.link, 0)}), cells, bytes={"link": sent})]
 
     def carried(self, machine: Machine, devices: Ints, size: Ints) -> dict[str, Ints]:
