@@ -137,20 +137,14 @@ def run(
     account = Account(costs)
     kept: dict[str, list[np.ndarray]] = {name: [] for name in KEPT}
     steps, chunks = np.zeros(STEP_ROWS, types.STEP_DTYPE), np.zeros(CHUNK_ROWS, types.CHUNK_DTYPE)
-    simulating, status = 0.0, -1
-    n_steps = n_chunks = lacking = 0
+    missing = _Missing(costs, lambda first: ahead() if ahead and first else cells_ahead(table, rules, costs))
+    n_steps = n_chunks = 0
+    status = -1
     while status != types.DONE:
         status = core.run(steps[n_steps:], chunks[n_chunks:])
         n_steps, n_chunks = n_steps + core.n_steps, n_chunks + core.n_chunks
         if status == types.MISSING:
-            before = time.process_time()
-            missing = core.missing()
-            if costs.steps is not None and np.any(missing[:, 0] == types.STEP):
-                if lacking % LOOK_AHEAD == 0:
-                    costs.steps.fill(ahead() if ahead and not lacking else cells_ahead(table, rules, costs))
-                lacking += 1
-            costs.fill(missing)
-            simulating += time.process_time() - before
+            missing.fill(core.missing())
             continue
         if status not in (types.DONE, types.BUFFER_FULL):
             raise HwsimError(f"the serving core stopped ({types.STATUS_NAMES[status]}) at {core.step_in_hand()}")
@@ -173,9 +167,40 @@ def run(
         account=account,
         preemptions=core.preemptions,
         refused=core.refused,
-        cpu_sim_s=simulating,
-        cpu_replay_s=time.process_time() - started - simulating,
+        cpu_sim_s=missing.cpu_s,
+        cpu_replay_s=time.process_time() - started - missing.cpu_s,
     )
+
+
+@dataclass
+class _Missing:
+    """Simulates samples that a run lacks; now and then the cells of steps that the rest of it will meet beside them.
+
+    Attributes
+    ----------
+    costs : CostTables
+    foreseen : callable
+        Cells that a run meets; its argument says whether they are asked for the first time.
+    asked : int
+        Times that cells of steps were missing.
+    cpu_s : float
+        Process time spent.
+    """
+
+    costs: CostTables
+    foreseen: Callable[[bool], np.ndarray]
+    asked: int = 0
+    cpu_s: float = 0.0
+
+    def fill(self, missing: np.ndarray) -> None:
+        """Simulate samples, named as the core names them."""
+        before = time.process_time()
+        if self.costs.steps is not None and np.any(missing[:, 0] == types.STEP):
+            if self.asked % LOOK_AHEAD == 0:
+                self.costs.steps.fill(self.foreseen(not self.asked))
+            self.asked += 1
+        self.costs.fill(missing)
+        self.cpu_s += time.process_time() - before
 
 
 def cells_ahead(table: RequestTable, rules: types.Rules, costs: CostTables) -> np.ndarray:
