@@ -155,6 +155,10 @@ class Power(Block):
     exponent: Exponent = Field(description="dynamic and active energy fall with the clock to this power")
     lowest_clock: Ratio = Field(description="share of the highest clock below which the limit makes the chip pause")
 
+    def standing(self, units: int) -> Fraction:
+        """Watts that so many units draw whatever runs on them."""
+        return self.static + (self.active_per_unit * units if self.gating == "none" else 0)
+
     @model_validator(mode="after")
     def _leaves_power_for_work(self) -> Power:
         if self.limit <= self.static:
@@ -190,6 +194,15 @@ class Accelerator(OfClass, Description):
             lacking = [each for each in wanted if each not in known]
             if lacking:
                 raise refuse("nothing for " + ", ".join(lacking), told, at=at)
+        return self
+
+    @model_validator(mode="after")
+    def _leaves_power_for_work(self) -> Accelerator:
+        standing = self.power.standing(self.units.tensor.count)
+        if self.power.limit <= standing:
+            drawn = f"more than the {float(standing):g} W that all units draw, of which nothing is gated"
+            cure = "raise power.limit or lower active_per_unit: nothing is left for work"
+            raise refuse(f"{float(self.power.limit):g} W", drawn, cure, at="power.limit")
         return self
 
     @property

@@ -1,9 +1,11 @@
 """The power limit: the clock an operator can hold for long, and the energy it takes by part.
 
 A chip draws static power as long as it is on and active power on each unit that holds a program; FLOPs and bytes cost
-energy each. Where that is more than its limit over the time of an operator, the clock falls: work that was limited by
-something of the core's clock takes longer, while energy of units and FLOPs falls with voltage. Memory, links and static
-power keep theirs. Below the lowest clock the chip pauses between instructions until the average holds.
+energy each. Units of a chip that gates nothing draw active power whatever they do, at the rate of the highest clock. Of
+what the limit leaves, a region of a chip has its share, since all regions may work at once. Where an operator draws
+more than that over its time, the clock falls: work that was limited by something of the core's clock takes longer,
+while energy of units and FLOPs falls with voltage. Memory, links and static power keep theirs. Below the lowest clock
+the chip pauses between instructions until the average holds.
 
 Design: the engine gives the time at the highest clock, says what limited each part of it and how long each resource
 worked. The parts limited by a clocked unit stretch; the work of a unit that memory hides stretches too, until it shows.
@@ -13,10 +15,10 @@ Running the engine again at that clock would take several simulations of each op
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
-from math import ceil
+from math import ceil, floor
 
 import numpy as np
 
@@ -29,6 +31,7 @@ ONE = 1024  # the highest clock
 UNCLOCKED = np.array([BOUND_INDEX[name] for name in ("hbm", "dram", "cxl", "flash", "link", "host")])
 STEPS = 10  # of a bisection between 1 and ONE
 CLOCKED = np.array([BOUND_INDEX[name] for name in ("tensor", "vector", "sram", "l2", "issue")])
+MILLI = 1000  # of a watt
 ROOT = 8  # largest denominator of an exponent
 
 
@@ -86,11 +89,11 @@ def limited(machine: Machine, load: Load, copies: np.ndarray | int = 1) -> Load:
     copies : int or int64[P]
         Operators of one replay, for protocols whose load is not long enough from the start.
     """
-    spare = (machine.power.limit - machine.power.static).limit_denominator(1000)
-    over = np.flatnonzero(load.active + load.flops + load.bytes > times(load.time, spare, up=False))
+    spare, drawn = spare_watts(machine), _drawn(machine, load)
+    over = np.flatnonzero(drawn.active + drawn.flops + drawn.bytes > times(load.time, spare, up=False))
     if not len(over):
         return load
-    hot = load.rows(over)
+    hot = drawn.rows(over)
     share = acting(machine, hot.time * (copies if isinstance(copies, int) else copies[over]))
     cold = _slowed(machine, hot, spare)
     result = Load(load.bound.copy(), load.busy, load.active.copy(), load.flops.copy(), load.bytes)
@@ -98,6 +101,18 @@ def limited(machine: Machine, load: Load, copies: np.ndarray | int = 1) -> Load:
     result.active[over] += (cold.active - hot.active) * share // ONE
     result.flops[over] += (cold.flops - hot.flops) * share // ONE
     return result
+
+
+def spare_watts(machine: Machine) -> Fraction:
+    """Power that the limit leaves to operators on the machine, whole milliwatts."""
+    power, units = machine.power, machine.chip.units.tensor.count
+    spare = (power.limit - power.standing(units)) / max(units // machine.cores, 1)
+    return Fraction(max(floor(spare * MILLI), 1), MILLI)
+
+
+def _drawn(machine: Machine, load: Load) -> Load:
+    """The load with the active power that an operator adds: none where nothing is gated."""
+    return load if machine.power.gating == "unit" else replace(load, active=np.zeros_like(load.active))
 
 
 def acting(machine: Machine, replay_ps: np.ndarray) -> np.ndarray:

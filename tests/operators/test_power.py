@@ -41,7 +41,8 @@ def described(chip: str, seed: int, limit: float | None = None) -> Machine:
     power, cores = Machine.of(chip, "ideal").power, Machine.of(chip, "ideal").cores
     static, active = rng.uniform(0.1, 0.6, 2) * float(power.limit)
     whole = static + active + rng.uniform(0.5, 2) * float(power.limit)
-    most = 999_000 if limit is None else static + limit * (whole - static)
+    standing = static + active * (power.gating == "none")
+    most = 999_000 if limit is None else standing + limit * (whole - standing)
     sets = {"static": f"{static:.1f} W", "idle": f"{rng.uniform(0, 1) * static:.1f} W", "limit": f"{most:.1f} W",
             "active_per_unit": f"{active / cores:.9f} W"}  # fmt: skip
     sets |= {f"per_flop.{dtype}": f"{rng.uniform(0, 2):.3f} pJ/FLOP" for dtype in power.per_flop}
@@ -129,6 +130,24 @@ def test_a_limit_below_static_power_is_refused() -> None:
     message = str(caught.value)
     assert "power.limit" in message
     assert "got 100 W, expected more than the static power of 190 W" in message
+
+
+def test_a_chip_that_gates_nothing_keeps_its_limit_with_all_units_on() -> None:
+    """At 19 kW the cores of a wafer leave nothing for work, nor at ten times what a core draws."""
+    for change in ("power.limit=19 kW", "power.active_per_unit=20 mW"):
+        with pytest.raises(InputError, match=r"W that all units draw, of which nothing is gated"):
+            Machine.of("wse-3", "cerebras-2024-08", sets={"accelerator": [change]})
+
+
+def test_regions_that_all_work_keep_the_limit_of_their_wafer() -> None:
+    dims = {"m": 1, "n": 4096, "k": [1024, 4096, 14336]}
+    for limit in ("23 kW", "21 kW", "20.3 kW"):
+        wafer = Machine.of("wse-3", "cerebras-2024-08", sets={"accelerator": [f"power.limit={limit}"]})
+        standing = float(wafer.power.static + wafer.power.active_per_unit * wafer.cores)
+        for side in (60, 161, 300, 660):
+            found = simulate(wafer.on(side), "gemm", dims, "fp16")
+            work = found.energy_pj / found.time_ps * (wafer.cores // side**2)
+            assert (standing + work <= float(wafer.power.limit) * 1.001).all()
 
 
 def test_energy_factors_are_the_power_of_the_clock_rounded_up() -> None:

@@ -10,6 +10,7 @@ import pytest
 import wafer_mesh as mesh
 from tick_by_tick import bound_of, check
 
+from hwsim._core.bounds import BOUND_INDEX
 from hwsim.errors import InputError
 from hwsim.operators.account import Runs
 from hwsim.operators.candidates import Candidates
@@ -157,7 +158,8 @@ def faster() -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
     yield "products", (f"units.tensor.per_cycle.fp16={{value: 12 FLOP, {told}}}",), ()
     yield "special", (f"units.vector.special={{value: 1 FLOP/cycle, {told}}}",), ()
     yield "hop", (f"fabric.hop={{value: 0 cycles, {told}}}",), ()
-    yield "cores", (f"units.tensor.count={{value: 900000, {told}}}",), ()
+    power = f"power.limit={{value: 24 kW, {told}}}"  # what is not gated draws power
+    yield "cores", (f"units.tensor.count={{value: 900000, {told}}}", power), ()
     yield "step", (), (f"kernels.wse-2.step={{value: 5 cycles, {told}}}",)
 
 
@@ -167,6 +169,24 @@ def test_more_of_a_resource_is_never_slower(what: str, accelerator: tuple, softw
     for kind, dims in QUESTIONS:
         for before, after in ((wse, better), (wse.on(300), better.on(300))):
             assert one(after, kind, dims) <= one(before, kind, dims), (what, kind)
+
+
+def test_products_wait_for_the_port_of_their_sram(wse: Machine) -> None:
+    """One operand of a multiply-add is read: no product takes less than its bytes through the ports."""
+    dims, told = {"m": 1, "n": 16384, "k": 16384}, "source: a test, status: assumed"
+    usual, last = one(wse.on(660), "gemm", dims), 0
+    for port in ("23.5", "3.2", "1", "0.1"):
+        sets = {"accelerator": [f"tiers.sram.port={{value: {port} B/cycle, {told}}}"]}
+        region = Machine.of("wse-2", "waferllm", sets=sets).on(660)
+        result = simulate(region, "gemm", dims, "fp16")
+        time = int(result.time_ps[0])
+        assert time * region.clock / 1e12 >= 16384**2 * 2 / 660**2 / float(port)
+        assert (time == usual) == (float(port) > 3.14)
+        assert (int(result.bound[0, BOUND_INDEX["sram"]]) > 0) == (time > usual)
+        assert time >= last
+        last = time
+        for kind, some in QUESTIONS:
+            assert one(region, kind, some) >= one(wse.on(660), kind, some)
 
 
 @pytest.mark.parametrize("kind", ["gemm", "attention_decode"])

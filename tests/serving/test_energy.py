@@ -2,12 +2,17 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
+from hwsim.analyse.of_run import measure
 from hwsim.analyse.point import point
 from hwsim.describe import load
 from hwsim.operators.surface import COLUMNS
+from hwsim.serving.deployment import compile
 from hwsim.serving.energy import around_pj, energy_pj
+from hwsim.serving.run import run
+from hwsim.workload.table import RequestTable
 
 S = 10**12
 CHIPS = ["h100-sxm", "tpu-v6e", "wse-3", "groq-lpu", "ipu-gc200", "mi300x", "gaudi-2", "sn40l", "northpole"]
@@ -88,6 +93,19 @@ def test_hosts_and_supplies_come_on_top_of_the_accelerators() -> None:
     around = around_pj(system, chips_pj=1000 * S, makespan_ps=S, busy_ps=S // 2)
     assert around["host"] == 2 * (700 + 150) * S
     assert around["supply"] == pytest.approx((1000 + 1700) * S * (1 / 0.94 - 1))
+
+
+def test_a_wafer_under_load_keeps_its_power_limit() -> None:
+    """Thirty-two users, a batch in every region; what the limit forbids takes longer."""
+    spans = {}
+    for limit in (23, 20.5):
+        sets = (f"system.accelerator.power.limit={limit} kW",)
+        made = compile("wse-3", "llama-3.1-8b", "", "cerebras-2024-08", precision="fp16", sets=sets)
+        sizes = [np.full(32, size, np.int64) for size in (0, 64, 32)]
+        found = measure(run(made, RequestTable.of(*sizes, name="equal")))
+        assert sum(found.energy_pj.values()) <= limit * 1000 * found.makespan_ps
+        spans[limit] = found.makespan_ps
+    assert spans[20.5] > 1.05 * spans[23]
 
 
 def test_a_wafer_is_measured_at_the_wall_and_an_unknown_host_adds_nothing() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from hwsim.errors import bad
 from hwsim.memory.law import ServiceLaw
 from hwsim.operators import machine
+from hwsim.operators.operator import SIXTEENTH_BYTES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,7 @@ class Machine(machine.Machine):
     Attributes
     ----------
     half : Fraction
-        16-bit FLOP per cycle of one core outside matrix products.
+        16-bit FLOP per cycle of one core outside matrix products: one operand of each multiply-add comes from SRAM.
     fabric : Fraction
         Bytes per cycle between a core and its router.
     hop : int
@@ -37,8 +38,17 @@ class Machine(machine.Machine):
     @classmethod
     def own(cls, chip: Any, service: Mapping[str, ServiceLaw], clock: int) -> dict[str, Any]:
         """The fabric."""
-        half = machine.per_cycle(chip.units.vector.half)
+        port = machine.per_cycle(service["sram"].rate / clock)
+        half = min(machine.per_cycle(chip.units.vector.half), port)  # two bytes for two operations
         return {"half": half, "fabric": machine.per_cycle(chip.fabric.rate), "hop": ceil(chip.fabric.hop)}
+
+    def products(self, dtype: str) -> Fraction:
+        """FLOP per cycle of one core in matrix products: one operand of each multiply-add comes from SRAM."""
+        return min(self.tensor[dtype], 2 * 16 * self.port / SIXTEENTH_BYTES[dtype])
+
+    def products_bound(self, dtype: str) -> str:
+        """What limits them: the unit, or the port of its SRAM."""
+        return "tensor" if self.products(dtype) == self.tensor[dtype] else "sram"
 
     @property
     def step(self) -> int:

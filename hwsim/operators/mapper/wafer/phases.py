@@ -50,11 +50,11 @@ class Phase:
 
 
 @cache
-def template(phases: int) -> Template:
-    """Program of `phases` phases."""
+def template(phases: int, products: str = "tensor") -> Template:
+    """Program of `phases` phases; `products` is what limits matrix products."""
     b = TemplateBuilder(f"wafer-phases-{phases}")
     launch = b.resource("launch", bound="launch")
-    tensor = b.resource("tensor", bound="tensor", per_core=True)
+    tensor = b.resource("tensor", bound=products, per_core=True)
     special, vector = (b.resource(name, bound="vector", per_core=True) for name in ("special", "vector"))
     tree = TreeRows.declare(b, b.resource("ramp", bound="link", per_core=True))
     q = b.queue("core", mult=b.cell("cores"))
@@ -84,7 +84,7 @@ def cycles(machine: Machine, side: int, phases: Sequence[Phase], dtype: str) -> 
     line = Line.of(side, machine.kernels.levels)
     total = np.full_like(phases[0].tensor, machine.launch)
     for phase in phases:
-        total += ceil_over(phase.tensor, machine.tensor[dtype])
+        total += ceil_over(phase.tensor, machine.products(dtype))
         total += ceil_over(phase.special, machine.special) + ceil_over(phase.vector, machine.half)
         total += line.cycles(words_of(machine, side, phase.partial), machine.step, machine.hop)
         gather = words_of(machine, side, phase.gather)
@@ -94,7 +94,7 @@ def cycles(machine: Machine, side: int, phases: Sequence[Phase], dtype: str) -> 
 
 def programs(machine: Machine, side: int, phases: Sequence[Phase], dtype: str, index: Ints) -> Programs:
     """Programs of some candidates on a region of `side` x `side` cores; a product reads one operand from SRAM."""
-    t, line = template(len(phases)), Line.of(side, machine.kernels.levels)
+    t, line = template(len(phases), machine.products_bound(dtype)), Line.of(side, machine.kernels.levels)
     trips, cells = shared_values(line)
     by_slot: dict[str, Ints | int] = {"launch": machine.launch, **trips}
     read = np.zeros(len(index), np.int64)
@@ -139,5 +139,5 @@ def filled_cells(
 
 def rates(machine: Machine, dtype: str) -> dict[str, tuple[Fraction, int]]:
     """Rates of a core by resource."""
-    found = {"tensor": machine.tensor[dtype], "special": machine.special, "vector": machine.half}
+    found = {"tensor": machine.products(dtype), "special": machine.special, "vector": machine.half}
     return {name: (rate, 0) for name, rate in found.items()}

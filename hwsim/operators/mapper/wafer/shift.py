@@ -66,15 +66,15 @@ class Product:
     def step(self, machine: Machine, dtype: str) -> Ints:
         """Closed form of a step: two messages, then the longer of the product and the next tiles' way."""
         way = self.words + machine.kernels.shift * machine.hop
-        return MESSAGES * machine.step + np.maximum(ceil_over(self.flops, machine.tensor[dtype]), way)
+        return MESSAGES * machine.step + np.maximum(ceil_over(self.flops, machine.products(dtype)), way)
 
 
 @cache
-def template(products: int) -> Template:
-    """Program of rounds, each of one product, or of two with a softmax between them."""
+def template(products: int, bound: str = "tensor") -> Template:
+    """Program of rounds, each of one product, or of two with a softmax between them; `bound` is what limits them."""
     b = TemplateBuilder("wafer-attention" if products > 1 else "wafer-shift")
     launch = b.resource("launch", bound="launch")
-    tensor = b.resource("tensor", bound="tensor", per_core=True)
+    tensor = b.resource("tensor", bound=bound, per_core=True)
     special, vector = (b.resource(name, bound="vector", per_core=True) for name in ("special", "vector"))
     ramp = b.resource("ramp", bound="link", per_core=True)
     tree = TreeRows.declare(b, ramp)
@@ -132,7 +132,7 @@ def programs(
 
     `softmax` counts between two products.
     """
-    t, line = template(len(products)), Line.of(side, machine.kernels.levels)
+    t, line = template(len(products), machine.products_bound(dtype)), Line.of(side, machine.kernels.levels)
     trips, cells = shared_values(line)
     by_slot: dict[str, Ints | int] = {"launch": machine.launch, "rounds": rounds, "steps": side, **trips}
     by_slot["turn"] = MESSAGES * machine.step
