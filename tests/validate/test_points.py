@@ -45,7 +45,7 @@ def test_rows_of_described_servers_chips_and_dense_models_are_taken(tmp_path):
 
 def made(ttft, tpot, overload="no", users=8):
     case = Case("h100-sxm", "llama-3.1-8b", users, 64, 8)
-    point = Point(ttft, tpot, tpot, 1.0, 1000 / tpot, 1.0, 1.0, 1.0, overload, "hbm", {}, {})
+    point = Point(ttft, tpot, tpot, 1.0, 1000 / tpot, 1.0, 1.0, 1.0, None, None, overload, "hbm", {}, {}, "unit")
     return points.Answer(points.Row(case, "group", 100.0, 10.0), point)
 
 
