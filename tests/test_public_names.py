@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import hwsim
-from hwsim.cli import STOPPED_TEXT, main
+from hwsim.cli import KEPT, main
 from hwsim.errors import InputError
 
 WRONG = {
@@ -82,14 +82,14 @@ def test_ctrl_c_in_op_leaves_nothing_and_says_one_line(monkeypatch, tmp_path, ca
     assert stopped(monkeypatch, tmp_path, "hwsim.operators.cases.simulate_kept", *words) == 130
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.strip() == f"hwsim: {STOPPED_TEXT}"
+    assert err.strip() == "hwsim: stopped: no result was written"
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
 
 
 def test_ctrl_c_in_a_replay_leaves_a_readable_part(monkeypatch, tmp_path, capsys) -> None:
     words = ("replay", "h100-sxm", "llama-3.1-8b", "azure-code", "--requests", "3", "-o", str(tmp_path / "out.h5"))
     assert stopped(monkeypatch, tmp_path, "hwsim.serving.replay.run", *words) == 130
-    assert capsys.readouterr().err.strip() == f"hwsim: {STOPPED_TEXT}"
+    assert capsys.readouterr().err.strip() == "hwsim: stopped: no result was written" + KEPT["replay"]
     assert [path.name for path in tmp_path.iterdir()] == ["out.h5.part"]
     assert not hwsim.open_trace(tmp_path / "out.h5.part").complete
 

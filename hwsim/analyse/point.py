@@ -45,7 +45,7 @@ class Case:
     isl: int
     osl: int
     software: str = "ideal"
-    precision: str = "bf16"
+    precision: str = ""
     tp: int = 1
     pp: int = 1
     dp: int = 1
@@ -129,7 +129,7 @@ def point(system: str, model: str, concurrency: int, isl: int, osl: int, **more:
     isl, osl : int
         Prompt and output tokens of every request.
     **more
-        software ("ideal"), precision ("bf16"), tp, pp, dp, ep (1), prefill_region, decode_region ("660x660"), routing
+        software ("ideal"), precision (of 16 bits), tp, pp, dp, ep (1), prefill_region, decode_region ("660x660"), routing
         ("uniform"), kv_dtype, max_num_seqs, token_budget.
 
     Raises

@@ -150,17 +150,9 @@ def useful_flops(kind: str, dims: Mapping[str, Any]) -> int:
     return int(4 * dims["batch"] * dims["heads"] * dims["head_dim"] * seen)
 
 
-def placed(
-    roof: Roof, chip: Accelerator, model: str, plan: str, software: str, precision: str
-) -> tuple[Roof, list[Point]]:
+def placed(roof: Roof, model: str, plan: str, software: str, precision: str) -> tuple[Roof, list[Point]]:
     """A roof with the operators of a model on it."""
-    return roof, list(points(compile(roof.system, model, plan, software, precision=precision or widest(chip))))
-
-
-def widest(chip: Accelerator) -> str:
-    """The chip's type of 16 bits, or the first it has."""
-    has = chip.units.tensor.per_cycle
-    return next((dtype for dtype in ("bf16", "fp16") if dtype in has), next(iter(has)))
+    return roof, list(points(compile(roof.system, model, plan, software, precision=precision or None)))
 
 
 def table(found: list[tuple[Roof, list[Point]]]) -> str:

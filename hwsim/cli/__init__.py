@@ -33,7 +33,12 @@ VERBS: dict[str, tuple[str, str]] = {
 }
 
 
-STOPPED_TEXT = "stopped: no result was written; a trace that was begun is kept as its .part file"
+# What is kept of a run that Ctrl-C ended, by verb.
+KEPT = {
+    "replay": "; a trace that was begun stays as its .part file, whole up to the attribute rows_committed",
+    "sweep": "; answered points are kept, --resume goes on with the others",
+    "search": "; answered points are kept, --resume goes on with the others",
+}
 STOPPED = 130  # exit code of a program that Ctrl-C ended
 
 
@@ -67,7 +72,8 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        print(f"hwsim: {STOPPED_TEXT}", file=sys.stderr)
+        kept = next((KEPT[word] for word in sys.argv[1:2] if word in KEPT), "")
+        print(f"hwsim: stopped: no result was written{kept}", file=sys.stderr)
         sys.exit(STOPPED)
     except HwsimError as error:
         print(f"hwsim: {error}", file=sys.stderr)

@@ -42,7 +42,7 @@ def shown_in(bar: tqdm) -> Watch:
 @click.argument("trace")
 @click.option("--plan", default="", help="Degrees of parallelism, e.g. tp=8 or tp=4,dp=2.")
 @click.option("--software", default="vllm", show_default=True, help="Software profile.")
-@click.option("--precision", default="bf16", show_default=True, help="Of the weights.")
+@click.option("--precision", help="Of the weights.  [default: the chip's type of 16 bits]")
 @click.option("--kv-dtype", help="Of the KV cache.  [default: bf16]")
 @click.option("--max-num-seqs", type=int, help="Most running requests of a replica.  [default: the profile's]")
 @click.option("--token-budget", type=int, help="Most tokens of a step.  [default: the profile's]")

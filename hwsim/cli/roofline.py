@@ -30,9 +30,8 @@ def command(
     for name in systems:
         system = load(name, "system")
         assert isinstance(system, System)
-        chip = system.accelerator
-        roof = roofline.Roof.of(name, chip)
-        found.append(roofline.placed(roof, chip, model, plan, software, precision) if model else (roof, []))
+        roof = roofline.Roof.of(name, system.accelerator)
+        found.append(roofline.placed(roof, model, plan, software, precision) if model else (roof, []))
     click.echo(roofline.table(found))
     if output is not None:
         from hwsim.analyse.plots import save

@@ -117,7 +117,9 @@ class Base(Block):
         None, description="vllm to replay a trace, ideal for anything else, unless stated"
     )
     protocol: Annotated[Protocol | None, Reference("protocol")] = Field(None, description="how an operator is timed")
-    precision: Literal["bf16", "fp16", "fp8", "nvfp4", "int8", "int4"] = Field("bf16", description="of the weights")
+    precision: Literal["", "bf16", "fp16", "fp8", "nvfp4", "int8", "int4"] = Field(
+        "", description="of the weights; unset = the chip's type of 16 bits"
+    )
     kv_dtype: Literal["", "bf16", "fp16", "fp8"] = Field(
         "", description="of the KV cache; the chip's own unless stated"
     )

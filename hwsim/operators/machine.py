@@ -19,6 +19,7 @@ import numpy as np
 
 from hwsim.describe import load
 from hwsim.describe.block import digest_of
+from hwsim.describe.library import names
 from hwsim.errors import bad
 from hwsim.memory.law import ServiceLaw, laws
 from hwsim.units import ceil_div, cycles_ceil
@@ -189,6 +190,11 @@ class Machine(ABC):
         return "bf16" if "bf16" in self.tensor else "fp16"
 
     @property
+    def weights(self) -> str:
+        """Type of weights unless one is asked for: of 16 bits, or the first that the chip multiplies."""
+        return self.wide if self.wide in self.tensor else next(iter(self.tensor))
+
+    @property
     def turn(self) -> int:
         """Cycles that a step of a collective takes beside its link: none where copies need no code of their own."""
         return 0
@@ -240,6 +246,12 @@ def per_cycle(rate: Fraction) -> Fraction:
     return Fraction(floor(rate * DENOMINATOR), DENOMINATOR)
 
 
+def stacks_for(generation: Any) -> list[str]:
+    """Shipped software with kernels for a generation."""
+    stacks: list[Any] = [load(name, "software") for name in names("software")]
+    return [stack.id for stack in stacks if stack.kernels_for(generation) is not None]
+
+
 def resolve(chip: Any, stack: Any, how: Any) -> Machine:
     """The machine of three loaded descriptions."""
     generation, units, tiers, service = chip.generation, chip.units, chip.tiers, laws(chip)
@@ -250,7 +262,7 @@ def resolve(chip: Any, stack: Any, how: Any) -> Machine:
             f"software {stack.id}",
             f"no kernels for {named}",
             "one of " + ", ".join(stack.kernels),
-            f"{chip.id} is of generation {named}: choose another software; `ideal` has kernels for every {chip.class_}",
+            f"{chip.id} is of generation {named}: choose {', '.join(stacks_for(generation)) or 'ideal'}",
         )
     clock = floor(chip.clocks.core / KILO) * KILO
     if not SLOWEST <= clock <= FASTEST:

@@ -70,7 +70,7 @@ def compile(
     plan: str | Plan = "",
     software: str | Software = "vllm",
     *,
-    precision: str = "bf16",
+    precision: str | None = None,
     kv_dtype: str | None = None,
     max_num_seqs: int | None = None,
     token_budget: int | None = None,
@@ -84,8 +84,8 @@ def compile(
         Names ("h100-sxm-x8", "llama-3.1-70b", "vllm"), files, or loaded descriptions.
     plan : str or Plan
         "tp=8", "tp=4,pp=2", "tp=4,dp=2"; empty = one device a replica.
-    precision : {"bf16", "fp16", "fp8", "nvfp4", "int8", "int4"}
-        Of the weights.
+    precision : {"bf16", "fp16", "fp8", "nvfp4", "int8", "int4"}, optional
+        Of the weights; the chip's type of 16 bits unless stated.
     kv_dtype : {"bf16", "fp16", "fp8"}, optional
         Of the KV cache; the chip's type of 16 bits unless stated.
     max_num_seqs, token_budget : int, optional
@@ -98,7 +98,7 @@ def compile(
     InputError
         A description is wrong, the plan does not divide, the model does not fit.
     """
-    among("--precision", precision, PRECISIONS)
+    among("--precision", precision or "bf16", PRECISIONS)
     among("--kv-dtype", kv_dtype or "bf16", KV_DTYPES)
     changes = _by_root(sets)
     for name, value in (("max_num_seqs", max_num_seqs), ("token_budget", token_budget)):
@@ -113,8 +113,9 @@ def compile(
     if not the_software.serves:
         cure = f"{the_software.name} serves no requests: choose vllm, trtllm or ideal"
         raise bad("--software", the_software.id, "the profile of a server", cure)
-    made = deploy(the_system, the_model, the_software, the_plan, precision, kv_dtype or "")
-    defaults = {} if kv_dtype else {"kv dtype": made.kv_dtype}
+    made = deploy(the_system, the_model, the_software, the_plan, precision or "", kv_dtype or "")
+    defaults = {} if precision else {"precision": made.precision}
+    defaults |= {} if kv_dtype else {"kv dtype": made.kv_dtype}
     if the_model.experts and the_plan.routing is None:
         defaults["routing"] = f"{Routing.distribution}: tokens choose experts with equal chance"
     if the_model.sliding_window:
@@ -134,14 +135,14 @@ def deploy(
     keep: Keep = lambda key, make: make(),
     machine: Machine | None = None,
 ) -> Deployment:
-    """A deployment of loaded descriptions; `compile` is the way in from names. No KV type: the chip's of 16 bits.
+    """A deployment of loaded descriptions; `compile` is the way in from names. Types left empty have 16 bits.
 
     `keep` shares tables between deployments: see `CostTables.of`. `machine` is of software that has the same kernels.
     """
     machine = machine or Machine.of(system.accelerator, software, "in-model")
+    precision, kv_dtype = precision or machine.weights, kv_dtype or machine.wide
     if precision not in machine.tensor:
         raise bad("--precision", f"'{precision}' on {machine.accelerator}", "one of " + ", ".join(machine.tensor))
-    kv_dtype = kv_dtype or machine.wide
     placement = place(Question(system, model, plan, software, precision, kv_dtype, machine))
     costs = CostTables.of(placement, software, keep)
     return Deployment(system, model, plan, software, precision, kv_dtype, placement, costs)
