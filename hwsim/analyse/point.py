@@ -129,8 +129,8 @@ def point(system: str, model: str, concurrency: int, isl: int, osl: int, **more:
     isl, osl : int
         Prompt and output tokens of every request.
     **more
-        software ("ideal"), precision (of 16 bits), tp, pp, dp, ep (1), prefill_region, decode_region ("660x660"), routing
-        ("uniform"), kv_dtype, max_num_seqs, token_budget.
+        software ("ideal"), precision (of 16 bits), tp, pp, dp, ep (1), prefill_region, decode_region ("660x660"),
+        routing ("uniform"), kv_dtype, max_num_seqs, token_budget.
 
     Raises
     ------
