@@ -138,6 +138,8 @@ def heading(run: Run, cpu_s: Mapping[str, float], output: str) -> screen.Run:
 def _shares(placement: Placement) -> str:
     """How a model is shared out, in words."""
     shares = f"tp={placement.tp}" if isinstance(placement.tp, int) else f"{float(placement.tp):.2f} devices a layer"
+    ep = max((use.dims["ep"] for use in placement.tokens if use.kind == "moe"), default=1)
+    shares += f", ep={ep}" if ep > 1 else ""
     return shares + (f", {placement.stages} stages" if placement.stages > 1 else "")
 
 
