@@ -1,6 +1,6 @@
 """A model's `config.json`, as Hugging Face repositories carry it, read as a model description.
 
-Only dense decoders whose layers `Model` can express are taken; everything else is refused by name, since a config that
+Only decoders whose layers `Model` can express are taken; everything else is refused by name, since a config that
 is half understood gives wrong times. Source of the fields' meaning: the configuration classes of `transformers`.
 """
 
@@ -27,8 +27,8 @@ Config = dict[str, Any]
 class Architecture:
     """How one `model_type` of `transformers` maps to a model description.
 
-    `keys` maps a field to its key in the config, `defaults` gives what `transformers` fills in for keys that are absent
-    or null, `fixed` what the architecture always has.
+    `keys` maps a field ("experts.count": one of a block) to its key in the config, `defaults` gives what `transformers`
+    fills in for keys that are absent or null, `fixed` what the architecture always has.
     """
 
     keys: Mapping[str, str]
@@ -73,6 +73,16 @@ _LLAMA = {
     "sliding_window": "sliding_window",
 }
 _BIASED = _LLAMA | {"qkv_bias": "attention_bias", "output_bias": "attention_bias"}
+_MIXTRAL = _LLAMA | {
+    "experts.count": "num_local_experts",
+    "experts.top_k": "num_experts_per_tok",
+    "experts.ffn": "intermediate_size",
+}
+_QWEN3_MOE = _BIASED | {
+    "experts.count": "num_experts",
+    "experts.top_k": "num_experts_per_tok",
+    "experts.ffn": "moe_intermediate_size",
+}
 _GPT2 = {
     "layers": "n_layer",
     "hidden": "n_embd",
@@ -93,6 +103,8 @@ ARCHITECTURES: dict[str, Architecture] = {
     "mistral": Architecture(_LLAMA, _llama_defaults, {"gated": True}),
     "qwen2": Architecture(_LLAMA, _llama_defaults, {"gated": True, "qkv_bias": True}),
     "qwen3": Architecture(_BIASED, _llama_defaults, {"gated": True, "qk_norm": True}),
+    "mixtral": Architecture(_MIXTRAL, _llama_defaults, {"gated": True}),
+    "qwen3_moe": Architecture(_QWEN3_MOE, _llama_defaults, {"gated": True, "qk_norm": True}),
     "phi3": Architecture(_LLAMA, _llama_defaults, {"gated": True}),
     "gpt2": Architecture(_GPT2, _gpt2_defaults, _GPT2_ALWAYS),
 }
@@ -102,6 +114,8 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
     "mlp_bias": (None, False),
     "num_local_experts": (None, 0),
     "num_experts": (None, 0),
+    "decoder_sparse_step": (None, 1),
+    "mlp_only_layers": (None, []),
 }
 
 
@@ -118,7 +132,7 @@ def tree_of_config(file: File) -> Tree:
     kind = config.get("model_type")
     if not isinstance(kind, str) or kind not in ARCHITECTURES:
         got = f"model_type {json.dumps(kind)}" if "model_type" in config else "no model_type"
-        expected = f"a dense decoder: {', '.join(ARCHITECTURES)}"
+        expected = f"a decoder of a known architecture: {', '.join(ARCHITECTURES)}"
         cure = "describe it in YAML, or wait for its architecture" if kind else "take a config.json of `transformers`"
         raise bad(_place(text, file, "model_type"), got, expected, cure, excerpt=_shown(text, "model_type"))
     return _tree(config, ARCHITECTURES[kind], text, file)
@@ -177,19 +191,24 @@ def _tree(config: Config, architecture: Architecture, text: str, file: File) -> 
             found = None
         line, column = _position(text, key)
         if found is not None:
-            value[field] = found
-            tree.marks[(field,)] = replace(stated, line=line, column=column, raw=str(found))
+            *blocks, last = field.split(".")
+            inside = value
+            for block in blocks:
+                inside = inside.setdefault(block, {})
+                tree.marks.setdefault((block,), replace(stated, line=line, column=column))
+            inside[last] = found
+            tree.marks[(*blocks, last)] = replace(stated, line=line, column=column, raw=str(found))
         elif field not in _OPTIONAL:
             tree.faults.append(Fault(f"{file}:{line}:{column}", "nothing", f"the key '{key}'", path=field))
-    tree.faults += _unsupported(config, text, file)
+    tree.faults += _unsupported(config, set(architecture.keys.values()), text, file)
     return tree
 
 
-def _unsupported(config: Config, text: str, file: File) -> Iterator[Fault]:
+def _unsupported(config: Config, read: set[str], text: str, file: File) -> Iterator[Fault]:
     for key, neutral in _NEUTRAL.items():
-        if config.get(key) not in neutral:
+        if key not in read and config.get(key) not in neutral:
             got = f"{key} = {config[key]!r}"
-            yield Fault(_place(text, file, key), got, "a dense decoder without it", path=key, excerpt=_shown(text, key))
+            yield Fault(_place(text, file, key), got, "a decoder without it", path=key, excerpt=_shown(text, key))
 
 
 def _name(config: dict[str, Any], file: File) -> str:

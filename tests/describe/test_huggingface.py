@@ -49,6 +49,37 @@ GPT2 = {
 }
 
 
+MIXTRAL = {
+    "model_type": "mixtral",
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "max_position_embeddings": 32768,
+    "num_attention_heads": 32,
+    "num_experts_per_tok": 2,
+    "num_hidden_layers": 32,
+    "num_key_value_heads": 8,
+    "num_local_experts": 8,
+    "rope_theta": 1000000.0,
+    "sliding_window": None,
+    "tie_word_embeddings": False,
+    "vocab_size": 32000,
+}
+QWEN3_MOE = QWEN3 | {
+    "model_type": "qwen3_moe",
+    "decoder_sparse_step": 1,
+    "hidden_size": 2048,
+    "intermediate_size": 6144,
+    "mlp_only_layers": [],
+    "moe_intermediate_size": 768,
+    "num_attention_heads": 32,
+    "num_experts": 128,
+    "num_experts_per_tok": 8,
+    "num_hidden_layers": 48,
+    "num_key_value_heads": 4,
+    "rope_theta": 1000000.0,
+}
+
+
 @pytest.fixture
 def write(tmp_path):
     def write(config: object, **changes: object):
@@ -96,12 +127,15 @@ def test_a_field_knows_its_line_in_the_config(write):
 @pytest.mark.parametrize(
     ("changes", "parts"),
     [
-        ({"model_type": "deepseek_v3"}, ('got model_type "deepseek_v3"', "a dense decoder: llama, mistral, qwen2")),
-        ({"model_type": "qwen3_moe"}, ('got model_type "qwen3_moe"',)),
+        (
+            {"model_type": "deepseek_v3"},
+            ('got model_type "deepseek_v3"', "a decoder of a known architecture: llama, mistral, qwen2"),
+        ),
+        ({"model_type": "qwen2_moe"}, ('got model_type "qwen2_moe"',)),
         ({"model_type": "mamba2"}, ('got model_type "mamba2"',)),
         ({"model_type": None}, ("got model_type null",)),
         ({"model_type": 5}, ("got model_type 5",)),
-        ({"num_local_experts": 8}, ("got num_local_experts = 8", "a dense decoder without it")),
+        ({"num_local_experts": 8}, ("got num_local_experts = 8", "a decoder without it")),
         ({"mlp_bias": True}, ("got mlp_bias = True",)),
         ({"vocab_size": None}, ("vocab: got nothing, expected the key 'vocab_size'",)),
         ({"hidden_size": "4096"}, ("hidden: got '4096', expected a whole number",)),
@@ -143,3 +177,23 @@ def test_missing_keys_come_all_at_once(write):
     with pytest.raises(InputError) as caught:
         hwsim.load(write({"model_type": "llama"}))
     assert len(caught.value.faults) == 7
+
+
+@pytest.mark.parametrize(("config", "name"), [(MIXTRAL, "mixtral-8x7b"), (QWEN3_MOE, "qwen3-30b-a3b")])
+def test_experts_are_read_as_they_are_described(write, config, name):
+    assert hwsim.load(write(config), "model") == hwsim.load(name, "model")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"decoder_sparse_step": 2}, "got decoder_sparse_step = 2"),
+        ({"mlp_only_layers": [0]}, "got mlp_only_layers = [0]"),
+        ({"num_experts": None}, "the key 'num_experts'"),
+        ({"num_experts": 6}, "got 8, expected at most the 6 experts of a layer"),
+    ],
+)
+def test_experts_that_cannot_be_described_are_refused(write, changes, expected):
+    with pytest.raises(InputError) as caught:
+        hwsim.load(write(QWEN3_MOE, **changes), "model")
+    assert expected in str(caught.value)
