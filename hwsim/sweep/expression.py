@@ -17,6 +17,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwsim import units
 from hwsim.errors import bad
@@ -39,6 +40,10 @@ OPERATORS: Mapping[type, Callable[[Any, Any], Any]] = {
     ast.Or: np.logical_or,
 }
 UNARY: Mapping[type, Callable[[Any], Any]] = {ast.USub: operator.neg, ast.UAdd: operator.pos, ast.Not: np.logical_not}
+
+
+ORDERS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
+LEAST = 1e-12  # by which a strict inequality between equal sides is missed
 
 
 def quantity(text: str) -> float:
@@ -106,6 +111,18 @@ class Expression:
             except (TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
                 raise bad(f"expression {self.text!r}", str(error), "values it can be computed from") from None
 
+    def violation(self, names: Mapping[str, Any]) -> NDArray[np.float64]:
+        """How far a condition is from being met: above 0 where it is not, at most 0 where it is.
+
+        Of an inequality between numbers the difference of its sides over the sum of their sizes, which has no unit; of
+        conditions joined by `and` the worst, by `or` the best. Of anything else 1 where it is not met.
+        """
+        met = np.asarray(self.value(names)).astype(bool)
+        with np.errstate(all="ignore"):
+            far = np.asarray(_missed(self._body, names), float)
+        far = np.where(np.isnan(far), 1.0, far)
+        return np.where(met, np.minimum(far, 0.0), np.maximum(far, LEAST))
+
 
 def _dotted(node: ast.expr) -> str | None:
     """The path that a chain of attributes spells, or None."""
@@ -166,3 +183,18 @@ def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
     assert isinstance(node, ast.Compare)
     pairs = (OPERATORS[type(op)](*both) for op, both in zip(node.ops, pairwise(parts)))
     return reduce(np.logical_and, pairs)
+
+
+def _missed(node: ast.expr, names: Mapping[str, Any]) -> Any:
+    """How far a condition is from being met, above 0 where it is not."""
+    if isinstance(node, ast.BoolOp):
+        worst_or_best = np.maximum if isinstance(node.op, ast.And) else np.minimum
+        return reduce(worst_or_best, (_missed(part, names) for part in node.values))
+    if isinstance(node, ast.Compare) and all(isinstance(op, ORDERS) for op in node.ops):
+        sides = [np.asarray(_value(part, names)) for part in _parts(node) or ()]
+        if all(side.dtype.kind in "iuf" for side in sides):
+            ups = [
+                (b, a) if isinstance(op, ast.Gt | ast.GtE) else (a, b) for op, (a, b) in zip(node.ops, pairwise(sides))
+            ]
+            return reduce(np.maximum, ((low - high) / np.maximum(abs(low) + abs(high), LEAST) for low, high in ups))
+    return np.where(np.asarray(_value(node, names)).astype(bool), 0.0, 1.0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,16 @@ CHUNK = 1 << 16  # points looked at together
 
 @dataclass
 class Table:
-    """Answers of a study: values float64[columns, points], status uint8[points], errors by point."""
+    """Answers of a study: values float64[columns, points], status uint8[points], errors by point.
+
+    `violations` float64[constraints, points] says how far each point is from meeting the constraints on columns.
+    """
 
     columns: dict[str, Output]
     values: dict[str, NDArray[np.float64]]
     status: NDArray[np.uint8]
     errors: dict[int, str]
+    violations: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
 
     def counts(self) -> dict[str, int]:
         """Points by status."""
@@ -126,9 +130,9 @@ def _derive(space: Space, table: Table, names: list[str]) -> None:
     for name, rule in space.derived.items():
         table.values[name] = np.where(done, _over(space, table, rule.names, rule.value), np.nan)
     if space.feasible:
-        meets = np.ones(len(space), bool)
-        for rule in space.feasible:
-            meets &= np.broadcast_to(_over(space, table, rule.names, rule.value), len(space)).astype(bool)
+        far = [np.broadcast_to(_over(space, table, rule.names, rule.violation), len(space)) for rule in space.feasible]
+        table.violations = np.stack(far)
+        meets = (table.violations <= 0).all(axis=0)
         table.values["feasible"] = np.where(done, meets.astype(float), np.nan)
 
 

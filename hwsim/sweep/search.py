@@ -21,6 +21,7 @@ from hwsim.errors import bad
 from hwsim.sweep.axes import Axes, Dimension, Range, rounded
 from hwsim.sweep.drive import DEATHS, TRIES
 from hwsim.sweep.executors import Opener, Pool
+from hwsim.sweep.journal import DONE
 from hwsim.sweep.ledger import Ledger
 from hwsim.sweep.merge import Table, gather
 from hwsim.sweep.pareto import front, growth
@@ -150,9 +151,9 @@ class Search:
 
     def _tell(self, optuna: Any, study: Any, trial: Any, table: Table, place: int) -> None:
         values = [float(table.values[name][place]) for name in self.space.study.objectives]
-        feasible = table.values.get("feasible")
-        met = feasible is None or feasible[place] == 1
-        trial.set_constraint("constraints", 0.0 if met else 1.0)
+        done = table.status[place] == DONE
+        for rule, far in zip(self.space.feasible, table.violations):
+            trial.set_constraint(rule.text, float(far[place]) if done else 1.0)
         if np.isnan(values).any():
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
         else:

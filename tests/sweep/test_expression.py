@@ -54,3 +54,21 @@ def test_the_rest_of_python_is_refused(text):
 def test_powers_without_end_do_not_hang():
     with pytest.raises(InputError, match="expression"):
         value("9 ** 9 ** 9 ** 9")
+
+
+@pytest.mark.parametrize(
+    "text, far",
+    [
+        ("x <= 4", [-0.6, 0, 0.2]),
+        ("4 >= x", [-0.6, 0, 0.2]),
+        ("x < 4", [-0.6, 1e-12, 0.2]),
+        ("x <= 4 and x >= 2", [1 / 3, 0, 0.2]),
+        ("x <= 4 or x >= 2", [-0.6, -1 / 3, -0.5]),
+        ("x == 4", [1, 0, 1]),
+        ("x / 0 < 0", [1, 1, 1]),
+        ("name == 'no'", [0, 1, 1]),
+    ],
+)
+def test_a_violation_says_how_far_values_are_from_a_condition(text, far):
+    names = {"x": np.array([1.0, 4.0, 6.0]), "name": np.array(["no", "yes", ""], object)}
+    assert np.allclose(Expression.parse(text, "here").violation(names), far, rtol=1e-12, atol=0)

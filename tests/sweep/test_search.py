@@ -9,6 +9,7 @@ from hwsim.cli import cli
 from hwsim.errors import InputError
 from hwsim.sweep import run
 from hwsim.sweep.check import checked
+from hwsim.sweep.journal import DONE
 from hwsim.sweep.pareto import front, growth, hypervolume
 from hwsim.sweep.sensitivity import sensitivity
 
@@ -86,6 +87,9 @@ def test_a_search_is_the_same_for_any_workers_and_resumes_from_its_journals(samp
         assert (file["operator.m"][:][file["status"][:] == 4] < 128).all()
         assert not (file["pareto"][:] == 1)[~feasible].any() and (file["power_w"][:][feasible] < 690).all()
         assert (np.diff(file["hypervolume"][:]) >= 0).all()
+    done = found.table.status == DONE
+    power = found.table.values["power_w"][done]
+    assert np.allclose(found.table.violations[0, done], (power - 690) / (power + 690))
 
 
 def test_a_search_needs_objectives(tmp_path):
