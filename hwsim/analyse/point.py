@@ -18,12 +18,10 @@ import numpy as np
 from hwsim import memo
 from hwsim.analyse.of_run import measure
 from hwsim.errors import Fault, InputError, bad
+from hwsim.serving import closed_loop
 from hwsim.serving.deployment import DEGREES, Deployment, compile
-from hwsim.serving.run import run
 from hwsim.trace import BOUND_CLASSES
-from hwsim.workload.table import RequestTable
 
-ROUNDS = 10  # requests a user
 ROOMS = ("analyse", "trace", "workload")  # whose code a point depends on beside what all samples do
 PS_PER_MS = 10**9
 WHOLE = 10**12  # a share of 1 as it is kept
@@ -209,7 +207,7 @@ class Served:
     def __init__(self, made: Deployment) -> None:
         self.made = made
         described = self.made.system, self.made.model, self.made.software, self.made.plan
-        key = {"rounds": ROUNDS, "descriptions": [each.digest for each in described],
+        key = {"rounds": closed_loop.ROUNDS, "descriptions": [each.digest for each in described],
                "precision": self.made.precision, "kv_dtype": self.made.kv_dtype}  # fmt: skip
         energies = len(self.PARTS) + len(self.AROUND)
         self.kept = memo.Table(key, 3, len(self.TIMES) + energies + len(BOUND_CLASSES), ROOMS)
@@ -228,7 +226,7 @@ class Served:
         first, last = len(self.TIMES), -len(BOUND_CLASSES)
         times, energies, around, bounds = np.split(numbers[0], (first, first + len(self.PARTS), last))
         ttft, tpot, itl, makespan = times.tolist()
-        requests = ROUNDS * case.concurrency
+        requests = closed_loop.ROUNDS * case.concurrency
         seconds, tokens = makespan / 1e12, requests * case.osl
         parts = {name: energy / 1e9 / tokens for name, energy in zip(self.PARTS, energies.tolist())}
         joules = int(energies.sum()) / 1e9
@@ -254,11 +252,8 @@ class Served:
 
     def _simulated(self, case: Case) -> np.ndarray:
         """The numbers of a run: picoseconds, -1 where there is none; nanojoules; shares of time in 1e-12."""
-        count = ROUNDS * case.concurrency
-        rows = np.zeros(count, np.int64), np.full(count, case.isl), np.full(count, case.osl)
-        table = RequestTable.of(*rows, name=f"{case.concurrency} users", format="closed-loop")
-        done = run(self.made, table, router="least-loaded", concurrency=case.concurrency)
-        metrics = measure(done)
+        table = closed_loop.requests(case.concurrency, case.isl, case.osl)
+        metrics = measure(closed_loop.serve(self.made, case.concurrency, table))
         times = (metrics.ttft.mean, metrics.tpot.mean, metrics.itl.p99)
         whole = [-1 if time is None else round(time) for time in times]
         energies = [metrics.energy_pj[name] // 1000 for name in self.PARTS]

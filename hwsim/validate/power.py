@@ -28,8 +28,8 @@ import numpy as np
 
 from hwsim.analyse.of_run import measure
 from hwsim.describe import load
+from hwsim.serving import closed_loop
 from hwsim.serving.deployment import Deployment, compile
-from hwsim.serving.run import run
 from hwsim.validate.published import read
 from hwsim.workload.table import RequestTable
 
@@ -241,7 +241,7 @@ class _Loads:
 
     def answer(self, case: Case) -> Answer:
         """Run a load and read its energy counts."""
-        found = measure(run(self.made, requests(case), concurrency=case.users))
+        found = measure(closed_loop.serve(self.made, case.users, requests(case)))
         power, parts = self.made.system.accelerator.power, found.energy_pj
         units = self.made.system.accelerator.units.tensor.count
         per_token = 1e12 * found.output_tokens
@@ -264,8 +264,7 @@ def requests(case: Case) -> RequestTable:
     else:
         spread = np.arange(1, case.users * ROUNDS + 1) * GOLDEN % 1
         output = np.rint(case.output * (0.5 + spread)).astype(np.int64)
-    zero = np.zeros(len(output), np.int64)
-    return RequestTable.of(zero, zero + case.prompt, output, name=f"{case.users} users", format="closed-loop")
+    return closed_loop.requests(case.users, case.prompt, output)
 
 
 @dataclass(frozen=True)
