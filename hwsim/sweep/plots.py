@@ -69,6 +69,8 @@ def plot(space: Space, table: Table, path: str | Path, growth: NDArray[np.float6
 
 def pareto(axes: Axes, space: Space, table: Table, objectives: list[str]) -> None:
     """All points over two objectives, and the front of the feasible ones."""
+    from matplotlib.ticker import EngFormatter
+
     values = np.stack([table.values[name] for name in objectives], axis=1)
     ways = np.array([1.0 if space.study.objectives[name] == "min" else -1.0 for name in objectives])
     feasible = table.values.get("feasible", np.ones(len(values))) == 1
@@ -76,8 +78,11 @@ def pareto(axes: Axes, space: Space, table: Table, objectives: list[str]) -> Non
     axes.plot(*values[feasible].T, "o", color=GREY, markersize=4, label="points")
     best = front(np.where(feasible[:, None], values * ways, np.nan))
     order = np.flatnonzero(best)[np.argsort(values[best, 0], kind="stable")]
-    axes.plot(*values[order].T, "o-", color=ORANGE, markersize=5, linewidth=1.2, label="Pareto front")
+    steps = "steps-post" if ways[0] > 0 else "steps-pre"  # between two of its points a front is as good as the worse
+    style: Any = {"color": ORANGE, "markersize": 5, "linewidth": 1.2, "drawstyle": steps}
+    axes.plot(*values[order].T, "o-", **style, label="Pareto front")
     for axis, name in zip((axes.xaxis, axes.yaxis), objectives):
+        axis.set_major_formatter(EngFormatter())
         axis.set_label_text(f"{titled(table.columns[name], name)}, {space.study.objectives[name]}")
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
@@ -88,6 +93,8 @@ def heat_map(axes: Axes, space: Space, table: Table, name: str) -> None:
 
     Of samples: a scatter over the first two paths. Of one axis: a line.
     """
+    from matplotlib.ticker import EngFormatter
+
     values = table.values[name]
     masked = name in space.study.objectives and "feasible" in table.values
     if masked:
@@ -107,8 +114,11 @@ def heat_map(axes: Axes, space: Space, table: Table, name: str) -> None:
         how = {"min": "least", "max": "most", None: "median"}[way]
         how += " of feasible points" if masked else ""
         title += f"\n{how} over {', '.join(short(space.axes[axis].name) for axis in others)}"
+    elif masked and np.isnan(grid).any():
+        title += "\nwhite: no feasible point"
     if grid.ndim == 1:
         axes.plot(grid, "o-", color=BLUE, markersize=4)
+        axes.yaxis.set_major_formatter(EngFormatter())
         axes.set_ylabel(title)
         axes.grid(alpha=0.25)
         _ticks(axes.xaxis, space.axes[shown_axes[0]])
@@ -116,7 +126,7 @@ def heat_map(axes: Axes, space: Space, table: Table, name: str) -> None:
     image = axes.imshow(grid.T, origin="lower", aspect="auto", cmap="viridis")
     for axis, place in zip((axes.xaxis, axes.yaxis), shown_axes):
         _ticks(axis, space.axes[place])
-    axes.figure.colorbar(image, ax=axes, shrink=0.9)
+    axes.figure.colorbar(image, ax=axes, shrink=0.9, format=EngFormatter())
     axes.set_title(title, fontsize="medium")
 
 
@@ -137,7 +147,7 @@ def _scatter(axes: Axes, axis: Dimension, values: NDArray[np.float64], title: st
             place.set_ticks(range(len(texts)), texts)
             place.set_label_text(short(path))
     points = axes.scatter(marks[0], marks[1], c=values, s=16, cmap="viridis")
-    axes.figure.colorbar(points, ax=axes, shrink=0.9)
+    axes.figure.colorbar(points, ax=axes, shrink=0.9, format=EngFormatter())
     axes.set_title(title, fontsize="medium")
     axes.grid(alpha=0.25)
 

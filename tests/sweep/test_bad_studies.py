@@ -37,7 +37,7 @@ CASES = [
     Case("unknown tier", "system.accelerator.tiers.hbmm.rate: [1 TB/s, 2 TB/s]", (":5:3:", "'hbmm'", "'hbm'")),
     Case("wrong unit", "system.accelerator.clocks.core: [1 GHz, 2 GB]", (":5:3:", "'2 GB'", "a frequency")),
     Case("no unit", "system.accelerator.clocks.core: [1, 2]", (":5:3:", "got 1", "a frequency")),
-    Case("empty list", "operator.n: []", (":5:15: axes.operator.n.values: got no values", "at least one value")),
+    Case("empty list", "operator.n: []", (":5:3: axes.operator.n.values: got no values", "at least one value")),
     Case("one value", "operator.n: [64]", (":5:3: operator.n: got 64 alone", "set it in the base")),
     Case("a value twice", "operator.n: [64, 128, 64]", (":5:3: got 64 twice",)),
     Case("nothing changes", "workload.seed: [1, 2]",
