@@ -17,6 +17,7 @@ from hwsim.describe.quantity import (
     Cycles,
     Dtype,
     Factor,
+    Ratio,
     Seconds,
     Share,
     Tile,
@@ -35,6 +36,9 @@ class Quantize(Block):
     rows: Seconds = Field(description="serial part at 256 rows or more (falls in proportion below)")
     columns: Seconds = Field(description="serial part at 8192 columns (in proportion)")
     bandwidth: Share = Field(description="share of what the memory sustains that the passes over the activations reach")
+    served: Ratio = Field(
+        description="products of a served model, whose scales are known, that one pass of their own quantises before"
+    )
 
 
 class Gemm(Block):

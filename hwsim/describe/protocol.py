@@ -35,4 +35,7 @@ class Protocol(Description):
     warmups: Natural = Field(0, description="replays before the timed ones, as long a load as they are")
     replays: Count = Field(1, description="replays timed")
     warm: Warm
+    served: bool = Field(
+        False, description="kernels as a server has them: tuned at its start, scales of small types in the checkpoint"
+    )
     sustained: bool = Field(description="the device is under load long enough for its power limit to act")

@@ -57,6 +57,8 @@ class Timing:
         0: always `most_copies`; else only as many as it takes to fill this many bytes with weights.
     warm_weights, warm_activations, warm_kv : bool
         What the L2 holds at the start, as far as it fits.
+    served : bool
+        Kernels are tuned and scales of activations known, as in a server; else an operator is built alone.
     sustained : bool
         Under load for long enough that the power limit acts; else for `warmups` + `replays` replays.
     patience_ps : int
@@ -69,6 +71,7 @@ class Timing:
     warm_weights: bool
     warm_activations: bool
     warm_kv: bool
+    served: bool
     sustained: bool
     warmups: int = 0
     replays: int = 1
@@ -334,6 +337,7 @@ def _timing(how: Any, stack: Any, chip: Any, made: type[Machine]) -> Timing:
         warm_weights=how.warm.weights,
         warm_activations=how.warm.activations,
         warm_kv=how.warm.kv,
+        served=how.served,
         sustained=how.sustained,
         warmups=how.warmups,
         replays=how.replays,

@@ -7,6 +7,7 @@ import pytest
 
 from hwsim.operators.machine import Machine
 from hwsim.operators.mapper.gpu import gemm
+from hwsim.operators.mapper.gpu.tiles import GemmKernels
 from hwsim.operators.operator import complete, kind_of
 from hwsim.operators.simulate import simulate
 
@@ -80,3 +81,21 @@ def test_the_closed_form_is_close_to_the_program(chip: str) -> None:
     assert ratio.min() > 0.8
     assert np.median(ratio) < 1.03
     assert np.quantile(ratio, 0.9) < 1.1
+
+
+def test_a_served_fp8_product_is_quantised_by_half_a_pass_where_one_built_alone_looks_for_its_scales() -> None:
+    """Half a launch and half of (read 2 B, write 1 B); alone, several launches and serial parts come before it."""
+    shape = {"m": 64, "n": 8192, "k": 8192}
+    served, alone = (Machine.of("h100-sxm", "trtllm", how) for how in ("in-model", "graph-replay"))
+    columns = {name: np.array([size]) for name, size in (shape | {"batch": 1}).items()}
+    half, whole = gemm.quantize(served, columns, "fp8"), gemm.quantize(alone, columns, "fp8")
+    assert half["quantize.bytes"][0] == 64 * 8192 * 3 // 2 and whole["quantize.bytes"][0] == 64 * 8192 * 5
+    assert half["quantize.launch"][0] == -(-(served.launch + served.hbm_latency) // 2)
+    assert whole["quantize.launch"][0] > 7 * half["quantize.launch"][0]
+
+
+def test_kernels_of_a_server_are_tuned_and_one_built_alone_has_its_first_tile() -> None:
+    served, alone = (Machine.of("b200-sxm", "trtllm", how) for how in ("in-model", "graph-replay"))
+    tiles = [{(m, n) for m, n in zip(of.tile_m.tolist(), of.tile_n.tolist())}
+             for of in (GemmKernels.of(served, "nvfp4"), GemmKernels.of(alone, "nvfp4"))]  # fmt: skip
+    assert len(tiles[0]) > 1 and tiles[1] == {(128, 256)}

@@ -55,7 +55,7 @@ class GemmKernels:
     def of(machine: Machine, dtype: str) -> GemmKernels:
         """Kernels of the machine's software on its generation; an untuned dtype has one tile, loaded after the last."""
         gemm, limits = machine.kernels.gemm, machine.physics.limits
-        untuned = gemm.untuned.get(dtype)
+        untuned = None if machine.timing.served else gemm.untuned.get(dtype)
         pairs = gemm.pair_tiles if machine.physics.tensor.pair > 1 and not untuned else []
         tiles = np.array(
             [(m, n, 1) for m, n in ([untuned] if untuned else gemm.tiles)] + [(m, n, 2) for m, n in pairs], np.int64
