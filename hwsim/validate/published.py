@@ -1,9 +1,9 @@
 """Published points against simulation: what a point is, its error, and a table of many by software stack.
 
-A point is `scored`; or `fit`, where a number of its stack was fitted to it and to nothing else of the data; or a
-`bound`, which simulation must not pass; or the `least` that it must reach; or an end of a `band`, where what was run is
-not published; or `reported`, where it is another time than a stack's numbers are about, or holds something that no
-description of a chip can tell; its `reason` says what.
+A point is `scored`; or `in fit`, scored among the points that a number of its stack was fitted to; or `fit`, where a
+number was fitted to it and to nothing else of the data; or a `bound`, which simulation must not pass; or the `least`
+that it must reach; or an end of a `band`, where what was run is not published; or `reported`, where it is another time
+than a stack's numbers are about, or holds something that no description of a chip can tell; its `reason` says what.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from hwsim.describe.provenance import Entry, entries
 from hwsim.errors import bad
 
 Row = Mapping[str, str]
-Role = Literal["scored", "fit", "bound", "least", "band", "reported"]
+Role = Literal["scored", "in fit", "fit", "bound", "least", "band", "reported"]
+SCORED: Mapping[Role, str] = {"scored": "scored that took no part", "in fit": "scored in the fit"}
 # What the sources of numbers say that were fitted to published points, and not to times of single kernels.
 FITTED_TO = (
     "LLM-Inference-Bench",
@@ -114,15 +115,16 @@ def table(found: list[Answer]) -> str:
 
 
 def _sums(stack: str, own: list[Answer]) -> Iterator[str]:
-    """Medians of a stack of errors, and what was fitted."""
-    scored = [abs(answer.error) for answer in own if answer.case.role == "scored"]
-    if not scored:
-        return
+    """Medians of a stack of errors, of points that took no part in a fit and of those that did; what was fitted."""
     numbers = fitted(stack, (answer.case.system for answer in own if answer.case.system))
     names = ", ".join(f"{entry.path} {entry.value}" for entry in numbers.values()) or "none"
-    median, most = 100 * float(np.median(scored)), 100 * max(scored)
-    yield f"{stack:<20} median of {len(scored)} scored: {median:.1f} %, at most {most:.1f} %"
-    yield f"{stack:<20} {len(numbers)} fitted: {names}"
+    fits = sum(answer.case.role in ("in fit", "fit") for answer in own)
+    yield f"{stack:<20} fitted numbers {len(numbers)}, points of the fit {fits}: {names}"
+    for role, what in SCORED.items():
+        errors = [100 * abs(answer.error) for answer in own if answer.case.role == role]
+        if errors:
+            spread = f"median {float(np.median(errors)):.1f} %, at most {max(errors):.1f} %"
+            yield f"{stack:<20} {len(errors)} {what}: {spread}"
 
 
 def _line(answer: Answer, reasons: list[str]) -> str:

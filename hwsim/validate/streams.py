@@ -9,7 +9,7 @@ the same, MI300X          the difference of two lengths of one series over the d
                           series agree within 3 % in the mean, what is left at 128 tokens is 0.4 to 1.1 s)
 tpot_ms                   the mean time between output tokens
 decode_tok_s_user         one over that time
-output_tok_s_user         the same, a bound: speculation was or may have been used
+output_tok_s_user         the same, a bound: speculation was or may have been used (but see `UNAIDED`)
 ttft_ms, prompt_latency   time to the first token, reported beside
 ========================  ==========================================================================================
 """
@@ -26,7 +26,7 @@ from hwsim.analyse import point
 from hwsim.describe.loader import load
 from hwsim.describe.model import Model
 from hwsim.errors import InputError
-from hwsim.validate.published import Case, Row
+from hwsim.validate.published import Case, Role, Row
 
 FILE = "llm_points.csv"
 VLLM, TRTLLM = "static batch (vLLM)", "static batch (TensorRT-LLM)"
@@ -73,7 +73,18 @@ METRICS = {
     "ttft_ms": "ms to first token",
     "prompt_latency_ms": "ms to first token",
 }
-ALONE = ("MI250X-1GCD",)  # systems with a number that was fitted to their one row
+# System, prompt tokens: rows that a number was fitted to alone, all lengths where none is said.
+ALONE = (("MI250X-1GCD", ""), ("SN40L", "128"))
+# Software -> the chip to whose rows its numbers were fitted.
+FITTED_ON = {
+    "trtllm-2024": "h100-sxm",
+    "vllm-2024": "h100-sxm",
+    "vllm-2023": "a100-sxm",
+    "lib-vllm-2024": "mi300x",
+    "lib-gaudi2": "gaudi-2",
+}
+# System, model: endpoints whose speed needs no speculation, unlike what `output_tok_s_user` is in general.
+UNAIDED = (("SN40L", "Llama-3.1-8B"),)
 ENDPOINT = "500"  # tokens of prompt and answer where an endpoint's row says nothing
 START_UP = "MI300X"  # the system whose end-to-end times hold what no token takes
 HELD = "end-to-end times of this series hold 0.4 to 1.1 s beside the tokens; differences of its lengths are scored"
@@ -192,13 +203,20 @@ def _case(runs: Runs, number: int, each: Asked) -> Case:
         published *= 1000 / each.case.osl
     case = Case(software, each.label, METRICS[metric], published, lambda: runs.value(number, metric))
     case = replace(case, system=each.case.system)
-    if metric == "output_tok_s_user":
+    if metric == "output_tok_s_user" and (each.row["system"], each.row["model"]) not in UNAIDED:
         return replace(case, role="bound")
     if metric in ("ttft_ms", "prompt_latency_ms"):
         return replace(case, role="reported", reason=FIRST)
-    if each.row["system"] in ALONE:
+    if (each.row["system"], "") in ALONE or (each.row["system"], each.row["input_len"]) in ALONE:
         return replace(case, role="fit")
-    return replace(case, role="reported", reason=HELD) if _starts_up(each) else case
+    return replace(case, role="reported", reason=HELD) if _starts_up(each) else replace(case, role=_scored(each))
+
+
+def _scored(each: Asked) -> Role:
+    """ "in fit" where numbers of its software were fitted to rows of its chip; to models of experts none was."""
+    chip, model = each.case.system.rsplit("-x", 1)[0], load(each.case.model)
+    assert isinstance(model, Model)
+    return "in fit" if FITTED_ON.get(each.case.software) == chip and not model.experts else "scored"
 
 
 def _difference(runs: Runs, known: Sequence[Asked], first: int, second: int) -> Case:
@@ -207,5 +225,9 @@ def _difference(runs: Runs, known: Sequence[Asked], first: int, second: int) -> 
     more = other.case.osl - one.case.osl
     published = 1000 * (float(other.row["value"]) - float(one.row["value"])) / more
     label = f"{other.label} less {one.case.isl} + {one.case.osl}"
-    return Case(other.case.software, label, "difference, ms/token", published,
-                lambda: (runs.e2e_ms(second) - runs.e2e_ms(first)) / more, system=other.case.system)  # fmt: skip
+
+    def simulated() -> float:
+        return (runs.e2e_ms(second) - runs.e2e_ms(first)) / more
+
+    case = Case(other.case.software, label, "difference, ms/token", published, simulated)
+    return replace(case, role=_scored(other), system=other.case.system)

@@ -24,6 +24,9 @@ def errors(found: list[Answer], stack: str, word: str) -> np.ndarray:
 def test_waferllm_with_one_fitted_number(found: list[Answer]) -> None:
     decode, prefill = (errors(found, "waferllm", word) for word in ("decode", "prefill"))
     assert len(decode) == 6 and np.median(decode) < 0.02 and decode.max() < 0.05
+    assert [answer.case.label for answer in found if answer.case.stack == "waferllm" and answer.case.role == "fit"] == [
+        "llama-3-8b decode 540x540"
+    ]
     assert len(prefill) == 3 and prefill.max() < 0.05
 
 
@@ -53,10 +56,11 @@ def test_speculative_rates_are_out_of_reach(model: str, system: str) -> None:
 
 
 @pytest.mark.shared
-def test_one_number_explains_the_speeds_of_three_models_on_groq_chips(found: list[Answer]) -> None:
-    scored = [answer for answer in found if answer.case.stack == "groq-2024" and answer.case.role == "scored"]
-    of = [abs(answer.error) for answer in scored]
-    assert len(scored) == 3 and np.median(of) < 0.15 and max(of) < 0.25
+def test_one_number_of_two_models_explains_the_speed_of_a_third_on_groq_chips(found: list[Answer]) -> None:
+    groq = [answer for answer in found if answer.case.stack == "groq-2024"]
+    held, own = ([abs(answer.error) for answer in groq if answer.case.role == role] for role in ("scored", "in fit"))
+    assert len(held) == 1 and held[0] < 0.1  # Llama-3.1-70B took no part
+    assert len(own) == 2 and max(own) < 0.15
 
 
 @pytest.mark.shared
@@ -127,5 +131,5 @@ def test_a_table_tells_errors_roles_and_the_median_of_what_is_scored() -> None:
     of = [Case("mtia", f"point {n}", "us", 10, lambda n=n: 10 + n, role) for n, role in ((1, "scored"), (5, "fit"))]
     lines = published.table(published.answers(of)).splitlines()
     assert "+10.0  scored" in lines[1] and "+50.0  fit" in lines[2]
-    assert lines[3].split() == ["mtia", "median", "of", "1", "scored:", "10.0", "%,", "at", "most", "10.0", "%"]
-    assert lines[4].split() == ["mtia", "0", "fitted:", "none"]
+    assert lines[3].split(maxsplit=1)[1] == "fitted numbers 0, points of the fit 1: none"
+    assert lines[4].split(maxsplit=1)[1] == "1 scored that took no part: median 10.0 %, at most 10.0 %"

@@ -7,7 +7,7 @@ import pytest
 
 from hwsim.analyse import point
 from hwsim.validate import streams
-from hwsim.validate.published import Answer, Case, answers, fitted, read
+from hwsim.validate.published import SCORED, Answer, Case, answers, fitted, read
 
 ROW = {
     "system": "H100-SXM",
@@ -55,15 +55,24 @@ def test_each_metric_has_its_conversion(
     simulated(monkeypatch)
     (case,) = made(metric=metric, value=value)
     assert (case.published, case.simulated()) == (pytest.approx(published), pytest.approx(time))
-    assert case.role == ("reported" if metric == "ttft_ms" else "scored")
+    assert case.role == ("reported" if metric == "ttft_ms" else "in fit")
 
 
 def test_lengths_of_a_series_that_starts_up_are_scored_by_their_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     simulated(monkeypatch)
     short, long, difference = streams.cases([ROW | MI300X, ROW | MI300X | LONGER])
-    assert (short.role, long.role, difference.role) == ("reported", "reported", "scored")
+    assert (short.role, long.role, difference.role) == ("reported", "reported", "in fit")
     assert short.reason and difference.published == pytest.approx(1000 * (8.06 - 1.28) / 896)
     assert difference.simulated() == pytest.approx(6.0)
+
+
+def test_rows_of_chips_that_no_number_was_fitted_to_take_no_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    simulated(monkeypatch)
+    assert [made(system=system)[0].role for system in ("H100-SXM", "A100", "GH200-480GB")] == [
+        "in fit",
+        "scored",
+        "scored",
+    ]
 
 
 def test_what_is_not_compared_is_counted_with_its_reason() -> None:
@@ -89,7 +98,7 @@ def test_what_is_not_compared_is_counted_with_its_reason() -> None:
         ("trtllm-2024", "h100-sxm", 2),
         ("lib-gaudi2", "gaudi-2", 2),
         ("lib-vllm-2024", "mi300x", 3),
-        ("sambaflow-2024", "sn40l", 0),
+        ("sambaflow-2024", "sn40l", 1),
     ],
 )
 def test_fitted_numbers_are_counted_from_the_descriptions(stack: str, system: str, count: int) -> None:
@@ -104,9 +113,9 @@ def found(shared: Path) -> list[Answer]:
 @pytest.mark.fuzz
 @pytest.mark.shared
 def test_single_streams_are_within_a_quarter_and_a_fifth_in_the_median(found: list[Answer]) -> None:
-    """All but one row of SambaFlow, whose three rows say 2.9, 1.7 and 2.5 ms a token at rising lengths, and Mixtral on
-    several of AMD's chips, up to 27 % low."""
-    scored = [answer for answer in found if answer.case.role == "scored"]
+    """All but one row of SambaFlow, whose time per token grows by half from 1,024 to 2,048 tokens, and Mixtral on several
+    of AMD's chips, up to 27 % low."""
+    scored = [answer for answer in found if answer.case.role in SCORED]
     assert len(scored) > 100
     for stack in {answer.case.stack for answer in scored}:
         own = [answer for answer in scored if answer.case.stack == stack]
@@ -114,7 +123,7 @@ def test_single_streams_are_within_a_quarter_and_a_fifth_in_the_median(found: li
         assert len(numbers) < len(own)
         assert np.median([abs(answer.error) for answer in own]) < 0.2
     wide = [answer.case.label for answer in scored if abs(answer.error) > 0.25]
-    assert [label for label in wide if "mixtral" not in label] == ["llama-2-7b on sn40l-x8, 1024 + 1024"]
+    assert [label for label in wide if "mixtral" not in label] == ["llama-2-7b on sn40l-x8, 2048 + 2048"]
     assert len(wide) <= 4 and all(abs(answer.error) < 0.28 for answer in scored if "mixtral" in answer.case.label)
 
 
@@ -122,4 +131,4 @@ def test_single_streams_are_within_a_quarter_and_a_fifth_in_the_median(found: li
 @pytest.mark.shared
 def test_speeds_that_only_speculation_reaches_are_out_of_reach(found: list[Answer]) -> None:
     bounds = [answer for answer in found if answer.case.role == "bound"]
-    assert len(bounds) == 2 and all(answer.simulated < answer.case.published for answer in bounds)
+    assert len(bounds) == 1 and all(answer.simulated < answer.case.published for answer in bounds)
