@@ -113,8 +113,8 @@ def found(shared: Path) -> list[Answer]:
 @pytest.mark.fuzz
 @pytest.mark.shared
 def test_single_streams_are_within_a_quarter_and_a_fifth_in_the_median(found: list[Answer]) -> None:
-    """All but one row of SambaFlow, whose time per token grows by half from 1,024 to 2,048 tokens, and Mixtral on several
-    of AMD's chips, up to 27 % low."""
+    """All but one row of SambaFlow, whose time per token grows by half from 1,024 to 2,048 tokens, and Mixtral on AMD's
+    chips, up to 27 % low."""
     scored = [answer for answer in found if answer.case.role in SCORED]
     assert len(scored) > 100
     for stack in {answer.case.stack for answer in scored}:
