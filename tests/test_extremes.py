@@ -166,6 +166,49 @@ def _accelerator(case: Case, text: str) -> str:
     return told + _served(case.name, software=software, sets=f"system.accelerator.{text}")
 
 
+SRAM_CHIPS = {"wse-2": ("ideal", "llama-3-8b", 2, "pp=2", "fp16"), "groq-lpu": ("ideal", "llama-2-7b", 72, "", "int8")}
+# Numbers of a described chip that no figure of a run depends on, and why.
+TELLS_NOTHING = {
+    "links.scale_up.devices": "only says how large a system may be",
+    "links.host.link": "a model that lies on the chips asks its host for nothing",
+    "power.exponent": "the limit is kept at the highest clock",
+    "power.lowest_clock": "the limit is kept at the highest clock",
+    "power.idle": "no chip stands by",
+    "units.vector.per_cycle": "a wafer's cores work on 16 bits: units.vector.half",
+    "generation.timing.patience": "in a model the limit acts from the start",
+    "units.tensor.per_cycle.bf16": "the run is in fp16",
+    "generation.tensor.efficiency.bf16": "the run is in fp16",
+    "power.per_flop.bf16": "the run is in fp16",
+}
+
+
+def _figures(name: str, sets: list[str]) -> str:
+    """Everything that a short run of a chip with these changes gives, as text; a refusal is an answer too."""
+    software, model, count, plan, precision = SRAM_CHIPS[name]
+    table = RequestTable.of(np.array([0, 10**9]), np.array([40, 300]), np.array([4, 9]), name="two")
+    try:
+        changed = [f"system.accelerator.{text}" for text in sets]
+        done = run(compile(f"{name}-x{count}", model, plan, software, precision=precision, sets=changed), table)
+    except InputError as error:
+        return str(error)
+    return str((done.requests.tolist(), done.rules.kv_blocks, measure(done).energy_pj))
+
+
+@pytest.mark.parametrize("name", SRAM_CHIPS)
+def test_every_number_of_a_chip_that_keeps_its_model_tells_in_a_figure(name: str) -> None:
+    usual, silent = _figures(name, []), []
+    for path, value in find(name, "accelerator")[1].leaves():
+        where = dotted(path)
+        if not is_number(value) or any(where.startswith(known) for known in TELLS_NOTHING):
+            continue
+        number = units._NUMBER.match(str(value)).group()
+        rest = str(value)[len(number) :]
+        tries = [f"{float(number) * by or 1e-6:.9g}{rest}" for by in (0.1, 0.5, 3)]
+        if all(_figures(name, [f"{where}={text}"]) == usual for text in tries):
+            silent.append(where)
+    assert not silent
+
+
 def _software(case: Case, text: str) -> str:
     chip = next((chip for chip, of in CHIPS.items() if f"kernels.{of}." in case.path), "h100-sxm")
     if case.name == "jax":

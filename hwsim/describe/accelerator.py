@@ -14,6 +14,7 @@ from hwsim.describe.link import Link
 from hwsim.describe.memory import Memory
 from hwsim.describe.quantity import (
     Bare,
+    Bytes,
     BytesPerCycle,
     BytesPerSecond,
     Dtype,
@@ -73,16 +74,32 @@ class Sram(Block):
     """Memory inside one unit (shared memory, scratchpad)."""
 
     capacity: SomeBytes = Field(description="bytes of ONE unit")
-    usable: SomeBytes = Field(description="bytes of ONE unit a program can have")
+    usable: SomeBytes | None = Field(
+        None, description="bytes of ONE unit a program can have; unset = the capacity, less what is reserved"
+    )
+    reserved: Bytes | None = Field(
+        None, description="bytes of ONE unit that no program has, where `usable` is unset; none: all are for programs"
+    )
     port: BytesPerCycle = Field(description="bytes per cycle into ONE unit from the tier behind it")
 
     @model_validator(mode="after")
     def _has_what_is_usable(self) -> Sram:
-        if self.usable > self.capacity:
+        if self.usable is not None and self.usable > self.capacity:
             raise refuse(
                 f"{float(self.usable):g} B", f"at most the capacity of {float(self.capacity):g} B", at="usable"
             )
+        if self.room < 1:
+            raise refuse(
+                f"{float(self.reserved or 0):g} B",
+                f"less than the capacity of {float(self.capacity):g} B",
+                at="reserved",
+            )
         return self
+
+    @property
+    def room(self) -> Fraction:
+        """Bytes of ONE unit a program can have."""
+        return self.capacity - (self.reserved or 0) if self.usable is None else self.usable
 
 
 class Hbm(Block):
@@ -234,4 +251,4 @@ class Accelerator(OfClass, Description):
     def room(self) -> int:
         """Bytes of the device that programs can have of that tier."""
         hbm = self.tiers.hbm
-        return int(self.tiers.sram.usable * self.units.tensor.count if hbm is None else hbm.capacity)
+        return int(self.tiers.sram.room * self.units.tensor.count if hbm is None else hbm.capacity)

@@ -92,7 +92,7 @@ class Accelerator(accelerator.Accelerator):
         """Bytes of the device that programs can have of that tier."""
         if self.weights == "hbm" and self.tiers.hbm is not None:
             return int(self.tiers.hbm.capacity)
-        return int(self.tiers.sram.usable * self.units.tensor.count)
+        return int(self.tiers.sram.room * self.units.tensor.count)
 
 
 class Kernels(software.Kernels):

@@ -19,6 +19,12 @@ class Tensor(accelerator.Tensor):
     cols: Width = Field(description="columns of a plane")
     streams: BytesPerCycle = Field(description="bytes per cycle that all streams of ONE chip carry past its units")
 
+    @model_validator(mode="after")
+    def _is_one(self) -> Tensor:
+        if self.count != 1:
+            raise refuse(self.count, "1: planes, rates and streams are those of the whole chip", at="count")
+        return self
+
 
 class Units(accelerator.Units):
     """Arithmetic of the device; every vector unit takes one operation a cycle, a conversion of a weight is one."""
@@ -34,8 +40,8 @@ class ScaleUp(accelerator.ScaleUp):
 
     @model_validator(mode="after")
     def _has_so_many_links(self) -> ScaleUp:
-        if self.node - 1 + self.between > self.count:
-            wanted = f"{self.node - 1 + self.between} at least: one to each chip of a node, and those to others"
+        if self.node - 1 + self.between != self.count:
+            wanted = f"{self.node - 1 + self.between}: one to each chip of a node, and those to others"
             raise refuse(self.count, wanted, at="count")
         return self
 

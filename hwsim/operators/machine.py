@@ -99,7 +99,7 @@ class Machine(ABC):
     tensor : mapping of str to Fraction
         Sustained FLOP per cycle of one core, by dtype; a dtype that is not there cannot run.
     vector, special : Fraction
-        fp32 FLOP, and special functions, per cycle of one core.
+        fp32 FLOP, and special functions, per cycle of one core: of its share of the vector units.
     sram, hbm, room : int
         Bytes: a program can have of one core, of the device's memory (0: it has none), of the tier that holds models.
     port, hbm_rate : Fraction
@@ -271,6 +271,7 @@ def resolve(chip: Any, stack: Any, how: Any) -> Machine:
     if not SLOWEST <= clock <= FASTEST:
         raise bad(f"accelerator {chip.id}", f"a core clock of {float(chip.clocks.core):g} Hz", "1 MHz to 1 THz")
     efficiency = generation.tensor.efficiency
+    beside = Fraction(units.vector.count, units.tensor.count)  # vector units of a core
     made = _machine_of(chip.class_)
     # A server's scheduler and overheads change no operator: samples are shared between them.
     runs = digest_of([stack.id, kernels, stack.collectives])
@@ -287,9 +288,9 @@ def resolve(chip: Any, stack: Any, how: Any) -> Machine:
             for dtype, peak in units.tensor.per_cycle.items()
             if dtype in efficiency
         },
-        vector=per_cycle(units.vector.per_cycle["fp32"]),
-        special=per_cycle(units.vector.special),
-        sram=int(tiers.sram.usable),
+        vector=per_cycle(units.vector.per_cycle["fp32"] * beside),
+        special=per_cycle(units.vector.special * beside),
+        sram=int(tiers.sram.room),
         port=per_cycle(service["sram"].rate / clock),
         room=chip.room,
         **_memory(tiers.hbm, service.get("hbm"), clock),

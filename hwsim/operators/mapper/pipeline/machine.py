@@ -67,7 +67,7 @@ class Machine(machine.Machine):
                 for dtype, peak in tensor.per_cycle.items()
                 if dtype in generation.tensor.efficiency
             },
-            "fill": ceil(generation.timing.fill),
+            "fill": ceil(generation.timing.fill + generation.timing.launch * clock),
             "hop": one.latency_cycles(clock),
             "link": Fraction(*one.per_cycle(clock)),
             "node": scale_up.node,

@@ -38,8 +38,9 @@ class Machine(machine.Machine):
     @classmethod
     def own(cls, chip: Any, service: Mapping[str, ServiceLaw], clock: int) -> dict[str, Any]:
         """The fabric."""
+        beside = Fraction(chip.units.vector.count, chip.units.tensor.count)
         port = machine.per_cycle(service["sram"].rate / clock)
-        half = min(machine.per_cycle(chip.units.vector.half), port)  # two bytes for two operations
+        half = min(machine.per_cycle(chip.units.vector.half * beside), port)  # two bytes for two operations
         return {"half": half, "fabric": machine.per_cycle(chip.fabric.rate), "hop": ceil(chip.fabric.hop)}
 
     def products(self, dtype: str) -> Fraction:
