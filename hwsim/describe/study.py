@@ -112,7 +112,9 @@ class Base(Block):
 
     system: Annotated[System, Reference("system")]
     model: Annotated[Model | None, Reference("model")] = Field(None, description="needed to serve")
-    plan: Annotated[Plan | None, Reference("plan")] = Field(None, description="degrees of parallelism, e.g. {tp: 8}")
+    plan: Annotated[Plan | None, Reference("plan")] = Field(
+        None, description="degrees of parallelism, e.g. {tp: 8}; an operator has its sizes"
+    )
     software: Annotated[Software | None, Reference("software")] = Field(
         None, description="vllm to replay a trace, ideal for anything else, unless stated"
     )
@@ -141,8 +143,6 @@ class Base(Block):
             raise refuse("operator beside traffic", "single operators, or requests to serve", at="operator")
         if not self.operator and not traffic and not self.concurrency:
             raise refuse("no kind of points", "operator, trace, recipe or concurrency", at="operator")
-        if self.operator and self.plan:
-            raise refuse("a plan beside an operator", "one device: `operator` has the sizes of its part", at="plan")
         if len(traffic) > 1:
             raise refuse("trace and recipe", "one of them", at="trace")
         if not self.operator and self.model is None:

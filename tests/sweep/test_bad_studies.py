@@ -103,7 +103,6 @@ BASE: dict[str, Any] = {"system": "h100-sxm", "model": "llama-3.1-8b", "trace": 
         ({"model": None}, "requests without a model"),
         ({"trace": "", "concurrency": 4}, "a closed loop without lengths"),
         ({"recipe": "azure-code"}, "trace and recipe"),
-        ({"trace": "", "operator": {"op": "gemm"}, "plan": {"tp": 3}}, "base.plan: got a plan beside an operator"),
     ],
 )
 def test_a_base_is_one_kind_of_point(change, part):

@@ -48,6 +48,14 @@ def test_operators_are_those_of_the_engine(place):
         assert (made.values["time_ns"].reshape(4, 2)[:, column] == alone.time_ps / 1e3).all()
 
 
+def test_operators_may_say_which_model_and_plan_they_are_of(place):
+    named = GEMM | {"base": GEMM["base"] | {"model": "llama-3.1-8b", "plan": {"tp": 8}}}
+    hwsim.sweep(named, "threads", output=place, workers=1)
+    other = place.with_name("alone.h5")
+    hwsim.sweep(GEMM, "threads", output=other, workers=1)
+    assert equal(table(named, place), table(GEMM, other))
+
+
 def test_a_finished_study_is_read_again_and_a_grown_one_asks_for_a_word(place):
     first = hwsim.sweep(GEMM, "threads", output=place, workers=1)
     again = hwsim.sweep(GEMM, "threads", output=place, workers=1)
