@@ -124,11 +124,12 @@ def device_or_memory(name: str, sets: tuple[str, ...], what: str) -> Device | Me
     """The description of that name."""
     from hwsim.describe import load
     from hwsim.describe.device import Device
+    from hwsim.describe.library import a
     from hwsim.describe.memory import Memory
 
     found = load(name, sets=sets)
     if not isinstance(found, Device | Memory):
-        raise bad(f"hwsim memory {what}", f"{name}, a {found.kind}", "a device or a memory", "`hwsim list device`")
+        raise bad(f"hwsim memory {what}", f"{name}, {a(found.kind)}", "a device or a memory", "`hwsim list device`")
     return found
 
 

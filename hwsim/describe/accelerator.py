@@ -49,6 +49,14 @@ class Tensor(Block):
     per_cycle: dict[Dtype, Flop] = Field(description="operations of ONE unit per cycle, dense; a FMA is two")
 
 
+def check_rate(per_cycle: dict[Dtype, Flop], dtype: Dtype, cells: int, parts: str) -> None:
+    """Refuse a rate of a unit that is not what its multipliers, rows x cols of all its `parts`, do in a cycle."""
+    if per_cycle[dtype] != 2 * cells:
+        cure = f"{parts}, rows, cols and per_cycle say the same thing: change them together, other types in proportion"
+        wanted = f"2 x {parts} x rows x cols = {2 * cells} FLOP"
+        raise refuse(f"{float(per_cycle[dtype]):.15g} FLOP", wanted, cure, at=f"per_cycle.{dtype}")
+
+
 class Vector(Block):
     """Units that work on vectors."""
 

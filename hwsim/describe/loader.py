@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from hwsim.describe import faults, library
 from hwsim.describe.block import Block, Description
 from hwsim.describe.classes import narrowed
-from hwsim.describe.kinds import class_of, inside
+from hwsim.describe.kinds import class_of, field_names, inside
 from hwsim.describe.library import a
 from hwsim.describe.misplaced import similar
 from hwsim.describe.plain import from_plain
@@ -78,19 +78,19 @@ def find(name: str, kind: str | None = None) -> tuple[str, Tree]:
         name = str(File(name) / "config.json")
     if _FILE.match(name):
         return _find_file(File(name), kind)
-    for each in [kind] if kind else list(library.FOLDERS):
-        tree = _by_name(name, each, bool(kind))
+    if kind is None and not _kinds_of(name) and File(f"{name}.yaml").is_file():
+        return _find_file(File(f"{name}.yaml"), None)
+    for each in [kind] if kind else _kinds_of(name) or ["system"]:
+        tree = from_name(name, each)
         if tree is not None:
             return each, tree
     expected = f"the name of {a(kind or 'description')}"
     raise bad(repr(name), "no such description", expected, library.similar(name, kind))
 
 
-def _by_name(name: str, kind: str, asked: bool) -> Tree | None:
-    """Tree of a name; one accelerator counts as a system only where a system is asked for."""
-    if kind == "system" and not asked and library.file_of(name, "accelerator"):
-        return None
-    return from_name(name, kind)
+def _kinds_of(name: str) -> list[str]:
+    """Kinds that have a description of a name; systems derived from an accelerator have no file."""
+    return [kind for kind in library.FOLDERS if library.file_of(name, kind)]
 
 
 def _find_file(file: File, kind: str | None) -> tuple[str, Tree]:
@@ -120,7 +120,15 @@ def _without_kind(own: Tree, file: File) -> InputError:
     place, cure = f"{file}:1:1", "add the line, or say the kind"
     if near:
         place, cure = own.mark((near,)).key_place, f"did you mean 'kind' where '{near}' stands?"
-    return bad(place, "a file without a kind", "`kind: accelerator` (or another kind)", cure)
+    likely = _likely_kinds(own.value)
+    expected = " or ".join(f"`kind: {kind}`" for kind in likely) + (", which has its keys" if len(likely) == 1 else "")
+    return bad(place, "a file without a kind", expected, cure)
+
+
+def _likely_kinds(keys: Mapping[str, Any]) -> list[str]:
+    """Kinds that know most of a file's keys; all where none knows one."""
+    known = {kind: len(set(field_names(class_of(kind))).intersection(keys)) for kind in library.FOLDERS}
+    return [kind for kind, count in known.items() if count == max(known.values())]
 
 
 def build(kind: str, tree: Tree) -> Description:

@@ -25,6 +25,13 @@ class Tensor(accelerator.Tensor):
             raise refuse(self.count, "1: planes, rates and streams are those of the whole chip", at="count")
         return self
 
+    @model_validator(mode="after")
+    def _rates_fit_planes(self) -> Tensor:
+        """The fastest type multiplies in all planes each cycle; another rate would make more planes a slower chip."""
+        cells = self.planes * self.rows * self.cols
+        accelerator.check_rate(self.per_cycle, max(self.per_cycle, key=self.per_cycle.__getitem__), cells, "planes")
+        return self
+
 
 class Units(accelerator.Units):
     """Arithmetic of the device; every vector unit takes one operation a cycle, a conversion of a weight is one."""

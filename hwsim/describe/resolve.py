@@ -98,15 +98,15 @@ def from_file(file: File, kind: str, chain: tuple[str, ...] = ()) -> Tree:
 def file_of(name: str, kind: str, folder: File) -> File | None:
     """File of a name or alias of a kind, or a YAML file named from a folder; None if there is none.
 
-    An accelerator's file may be named without its suffix, as in the names of systems derived from it.
+    A file may be named without its suffix, too, where it states that kind or none.
     """
     beside = folder / name
     if name.endswith((".yaml", ".yml")) and beside.is_file():
         return beside
     found = library.file_of(name, kind)
     beside = folder / f"{name}.yaml"
-    if found is None and name and kind == "accelerator" and beside.is_file():
-        return beside if read_file(beside).value.get("kind") == kind else None
+    if found is None and name and beside.is_file():
+        return beside if read_file(beside).value.get("kind", kind) == kind else None
     return found
 
 

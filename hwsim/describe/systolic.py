@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hwsim.describe import accelerator, generation, software
 from hwsim.describe.block import Block, Reference
@@ -17,6 +17,14 @@ class Tensor(accelerator.Tensor):
     arrays: Width = Field(description="arrays of ONE core")
     rows: Width = Field(description="rows of an array: the stationary operand's inner dimension")
     cols: Width = Field(description="columns of an array")
+
+    @model_validator(mode="after")
+    def _rates_fit_arrays(self) -> Tensor:
+        """A multiplier takes one pair of 16 bits a cycle; another rate would make more arrays a slower chip."""
+        wide = [dtype for dtype in self.per_cycle if dtype in ("bf16", "fp16")]
+        fastest = max(wide or self.per_cycle, key=self.per_cycle.__getitem__)
+        accelerator.check_rate(self.per_cycle, fastest, self.arrays * self.rows * self.cols, "arrays")
+        return self
 
 
 class Units(accelerator.Units):

@@ -10,13 +10,15 @@ from typing import IO
 import numpy as np
 
 from hwsim._core.dram_text import parse, render
-from hwsim.errors import InputError, bad
+from hwsim.errors import Fault, InputError, bad
+from hwsim.files import MOST_FAULTS
 from hwsim.memory.channel import PIECE, Piece, check
 from hwsim.memory.channel_tables import ChannelTables
 
 LINE = "0xADDRESS READ|WRITE earliest_tick, e.g. '0x1f40 READ 0'"
 _BLOCK = 1 << 20
 _LONGEST_LINE = 4096
+_LOOKED_AT = 100_000  # lines behind the first bad one
 _NUMBER_LIMIT = 1 << 57
 
 
@@ -26,11 +28,14 @@ def read(path: Path, tables: ChannelTables) -> Iterator[Piece]:
     Raises
     ------
     InputError
-        The file cannot be read, or its first bad line by file and line.
+        The file cannot be read, or its bad lines by file and line.
     """
     try:
         with path.open("rb") as file:
-            yield from _pieces(file, str(path), tables)
+            try:
+                yield from _pieces(file, str(path), tables)
+            except InputError as first:
+                raise InputError([*first.faults, *_further(path, tables, first.faults[0])]) from None
     except OSError as error:
         raise bad(str(path), error.strerror or "an error", "a file of requests") from None
 
@@ -60,6 +65,31 @@ def _pieces(file: IO[bytes], name: str, tables: ChannelTables) -> Iterator[Piece
             raise bad(f"{name}:1", "an empty file", f"a request a line: {LINE}")
         if len(rest) > _LONGEST_LINE:
             raise _refused(rest, f"{name}:{first + 1}")
+
+
+def _further(path: Path, tables: ChannelTables, first: Fault) -> Iterator[Fault]:
+    """Faults of the lines behind the first bad one, up to `_LOOKED_AT` lines; none of a binary file."""
+    if "no text" in first.got:
+        return
+    start, tick, found = int(first.where.rpartition(":")[2]), 0, 1
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if number < start:
+                continue
+            at = f"{path}:{number}"
+            if number > start + _LOOKED_AT or found == MOST_FAULTS:
+                yield Fault(at, "more lines, which were not looked at", "lines like the others")
+                return
+            piece, _, wrong = _parse(np.frombuffer(line.rstrip(b"\n") + b"\n", np.uint8), 0)
+            try:
+                if wrong:
+                    raise _refused(line, at)
+                check(piece, tables, tick, at)
+            except InputError as error:
+                if number > start:
+                    found += 1
+                    yield error.faults[0]
+            tick = max(tick, int(piece.earliest[0])) if len(piece) else tick
 
 
 def _parse(text: np.ndarray, first: int) -> tuple[Piece, int, bool]:

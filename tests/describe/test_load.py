@@ -8,6 +8,7 @@ import hwsim
 from hwsim import describe
 from hwsim.describe import library
 from hwsim.describe.provenance import counts, entries
+from hwsim.errors import InputError
 
 
 def test_a_system_of_any_count_is_derived_from_its_accelerator():
@@ -44,3 +45,19 @@ def test_every_number_of_the_library_has_source_and_status():
 def test_an_override_may_start_with_the_kind():
     system = hwsim.load("h100-sxm-x4", sets=["system.accelerator.clocks.core=1.5 GHz"])
     assert system.accelerator.clocks.core == 1500 * 10**6
+
+
+def test_files_of_every_kind_are_named_without_their_suffix_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my-gen.yaml").write_text("extends: hopper\nname: mine\n")
+    (tmp_path / "my-chip.yaml").write_text("kind: accelerator\nextends: h100-sxm\ngeneration: my-gen\n")
+    (tmp_path / "my-ram.yaml").write_text("kind: device\nextends: cxl2-x8-expander\n")
+    assert hwsim.load("my-chip-x8").accelerator.generation.name == "mine"
+    assert hwsim.load("my-ram").kind == "device"
+
+
+def test_a_file_without_a_kind_hears_which_kind_has_its_keys(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my-ram.yaml").write_text("tier: cxl\ncontroller: {}\nmedia: {}\n")
+    with pytest.raises(InputError, match=r"my-ram.yaml:1:1: got a file without a kind, expected `kind: device`"):
+        hwsim.load("my-ram")

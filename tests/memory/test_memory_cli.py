@@ -121,6 +121,14 @@ def test_writes_that_wait_for_ever_do_not_hold_the_answers_in_memory(monkeypatch
     assert np.array_equal(whole.depart, ticks.depart) and np.array_equal(whole.arrive, ticks.arrive)
 
 
+def test_every_bad_line_of_a_file_is_named(tmp_path):
+    file = tmp_path / "requests.trace"
+    file.write_text("0x40 READ 0\n0x40 REED 0\n0x41 READ 3\n0x40 READ 2\n0x40 READ 3\n0x80")
+    found = run("ddr5-4800", file, "--summary").exception
+    assert isinstance(found, InputError)
+    assert [fault.where.rpartition(":")[2] for fault in found.faults] == ["2", "3", "4", "6"]
+
+
 def test_a_line_that_never_ends_is_refused():
     assert "got '" in str(_refused(b"0" * 5000, "file:1"))
 
