@@ -190,8 +190,10 @@ def distinct(faults: list[Fault]) -> list[Fault]:
 
 
 def _covers(known: Fault, other: Fault) -> bool:
+    """Whether a fault says what is known: the same place, one below it, or a value that an anchor repeats elsewhere."""
     same = known.path == other.path and known.where == other.where
-    return bool(known.path) and (same or other.path.startswith((f"{known.path}.", f"{known.path}[")))
+    repeated = (known.where, known.got, known.expected) == (other.where, other.got, other.expected)
+    return bool(known.path) and (same or repeated or other.path.startswith((f"{known.path}.", f"{known.path}[")))
 
 
 def _place(fault: Fault) -> tuple[str, int, int]:

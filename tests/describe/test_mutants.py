@@ -29,7 +29,7 @@ SHIPPED = {
     "software": "groq-2024",
     "generation": "ipu-mk2",
     "protocol": "graph-replay",
-    "collectives": "ideal",
+    "collectives": "rccl-2024",
     "device": "cxl-pool",
     "host": "server-8",
 }
