@@ -27,6 +27,9 @@ class UnitLimits(Block):
     accumulators: Count = Field(description="32-bit accumulators of ONE unit")
     programs: Count = Field(description="most thread blocks of a matrix kernel on ONE unit")
     stage: SomeBytes = Field(description="bytes along k of one stage of a staged copy")
+    in_flight: SomeBytes = Field(
+        Fraction(64 << 10), description="bytes that ONE vector unit keeps on their way from memory"
+    )
 
 
 class Timing(generation.Timing):

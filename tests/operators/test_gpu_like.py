@@ -35,6 +35,31 @@ def test_products_and_decodes_are_never_faster_than_the_roofline(chip: str) -> N
         assert decode.time_ps[1] < 6 * keys[1] * 1e12  # and not far from it where there is much to read
 
 
+@pytest.mark.parametrize("chip", STACKS)
+def test_a_long_stream_keeps_enough_bytes_in_flight_for_its_memory(chip: str) -> None:
+    """Little's law: vector units wait for memory or for themselves, not for its latency."""
+    machine = Machine.of(chip, "ideal")
+    result = simulate(machine, "activation", {"rows": 16384, "cols": 16384})
+    assert result.bound_name(0) in ("hbm", "vector", "l2")
+    in_flight = machine.in_flight * machine.vectors
+    assert in_flight >= machine.hbm_rate * machine.hbm_latency
+    few = Machine.of(chip, "ideal", sets={"accelerator": ["generation.limits.in_flight=1 KiB"]})
+    starved = simulate(few, "activation", {"rows": 16384, "cols": 16384})
+    assert starved.time_ps[0] > result.time_ps[0]
+    assert starved.time_ps[0] >= 16384 * 16384 * 2 * few.hbm_latency / (1024 * few.vectors) * 1e12 / few.clock
+
+
+def test_vector_units_work_beside_matrix_units_however_many_there_are() -> None:
+    """The same lanes in more vector units are as fast where they have the same bytes in flight together."""
+    sets = ["units.vector.count=48", "units.vector.per_cycle.fp32=64 FLOP", "units.vector.special=16 FLOP/cycle",
+            "generation.limits.in_flight=32 KiB"]  # fmt: skip
+    rows = {"rows": np.array([48, 2048]), "cols": 14336}
+    few, many = (
+        simulate(Machine.of("gaudi-2", sets={"accelerator": s}), "activation", rows).time_ps for s in ([], sets)
+    )
+    assert many == pytest.approx(few, rel=0.02)
+
+
 def all_reduce(chip: str, software: str, devices: list[int], size: int) -> np.ndarray:
     return simulate(Machine.of(chip, software), "all_reduce", {"devices": devices, "bytes": size}).time_ps / 1e12
 

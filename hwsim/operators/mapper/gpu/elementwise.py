@@ -1,14 +1,15 @@
 """Operators that stream rows through the vector units of a GPU: norm, activation, softmax, rotary embedding, sampler.
 
-One kernel: its launch, then every SM reads its share through the fill port, computes and writes it back, piece by
-piece, several pieces in flight. What the L2 does not hold comes from and goes to memory. A norm or softmax keeps a row
-on one SM, so few rows use few SMs; the others split rows as they like.
+One kernel: its launch, then every vector unit (one an SM) reads its share through the fill port, computes and writes
+it back, piece by piece, several pieces in flight. What the L2 does not hold comes from and goes to memory. A norm or
+softmax keeps a row on one unit, so few rows use few; the others split rows as they like.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 
 import numpy as np
@@ -24,10 +25,9 @@ from hwsim.operators.operator import SIXTEENTH_BYTES
 from hwsim.operators.program import Template, TemplateBuilder
 from hwsim.units import ceil_div
 
-PIECE = 16 << 10  # bytes of one SM that are one command
 SECTION = 2 << 10  # bytes worth a command of their own while fewer than DEPTH are in flight
-DEPTH = 4  # pieces in flight
-LEAST = 4 << 10  # bytes that are worth an SM of their own where rows may be split
+DEPTH = 4  # pieces that a unit's bytes in flight are cut into
+LEAST = 4 << 10  # bytes that are worth a unit of their own where rows may be split
 
 
 @cache
@@ -95,25 +95,26 @@ def programs_of(machine: Machine, dims: Mapping[str, Ints], dtype: str, stream: 
     values[:, t.slots["launch"].index] = machine.cycles(
         block.sampler or block.launch if stream is STREAMS["sample"] else block.launch
     )
+    share = Fraction(machine.cores, machine.vectors)  # of what a core has
     rates = {
         "hbm": (per_cycle(machine.hbm_rate * block.efficiency), machine.hbm_latency),
         "l2": (machine.l2_rate, max(machine.l2_latency, 1)),
-        "port": (machine.port, 0),
-        "vector": (machine.vector, 0),
-        "special": (machine.special, 0),
+        "port": (per_cycle(machine.port * share), 0),
+        "vector": (per_cycle(machine.vector * share), 0),
+        "special": (per_cycle(machine.special * share), 0),
     }
     elements = dims["rows"] * dims["cols"]
     return Programs(t, index, values, rates_of(t, rates), cells=cores[:, None], flops=elements * stream.flops)
 
 
 def count(machine: Machine, dims: Mapping[str, Ints], dtype: str, stream: Stream) -> tuple[dict[str, Ints], Ints]:
-    """Amounts of the template by slot, and the SMs in use; int64 each."""
+    """Amounts of the template by slot, and the vector units in use; int64 each."""
     rows, cols = dims["rows"], dims["cols"]
     elements = rows * cols
     source, result = size_bytes(elements * stream.reads, dtype), size_bytes(elements * stream.writes, dtype)
     whole = source + result
-    cores = np.minimum(rows if stream.rows else ceil_div(whole, LEAST), machine.cores)
-    share = ceil_div(rows, machine.cores) * cols if stream.rows else ceil_div(elements, cores)
+    cores = np.minimum(rows if stream.rows else ceil_div(whole, LEAST), machine.vectors)
+    share = ceil_div(rows, machine.vectors) * cols if stream.rows else ceil_div(elements, cores)
     absent = missing(whole, machine.l2)
     read = source if stream.cold or not machine.timing.warm_activations else source * absent // 1024
     port = size_bytes(share * stream.reads, dtype) * stream.passes
@@ -126,7 +127,7 @@ def count(machine: Machine, dims: Mapping[str, Ints], dtype: str, stream: Stream
         "port.write": size_bytes(share * stream.writes, dtype),
         "l2.write": result,
         "hbm.write": result * absent // 1024,
-        "pieces": np.maximum(ceil_div(port, PIECE), (port // SECTION).clip(1, DEPTH)),
+        "pieces": np.maximum(ceil_div(port, ceil_div(machine.in_flight, DEPTH)), (port // SECTION).clip(1, DEPTH)),
     }
     return amounts, cores
 

@@ -36,6 +36,8 @@ class Machine(machine.Machine):
         Share, in 1/1024, of a tile's epilogue that the next tile does not hide.
     alone_1024 : int
         Slow-down, in 1/1024, of a tile below 128 x 256 that is alone on its core.
+    vectors, in_flight : int
+        Vector units of the device; bytes that one keeps on their way to it.
     multicast : bool
         Neighbour tiles share one read of an operand.
     """
@@ -49,6 +51,8 @@ class Machine(machine.Machine):
     grain: int
     exposed_1024: int
     alone_1024: int
+    vectors: int
+    in_flight: int
     multicast: bool
 
     @classmethod
@@ -67,6 +71,8 @@ class Machine(machine.Machine):
             "l2_rate": per_cycle(service["l2"].rate / clock),
             "exposed_1024": floor(timing.epilogue_exposed * 1024),
             "alone_1024": floor(1024 / tensor.alone),
+            "vectors": chip.units.vector.count,
+            "in_flight": int(chip.generation.limits.in_flight),
             "multicast": chip.generation.multicast,
             **{name: cycles_ceil(seconds, Fraction(clock)) for name, seconds in times.items()},
         }
