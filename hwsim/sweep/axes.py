@@ -204,6 +204,11 @@ class Axes:
         """Place of a key in the study's file."""
         return self.tree.mark(path).key_place if self.tree.marks else ".".join(map(str, path))
 
+    def value_place(self, name: str, row: int, axis: str) -> str:
+        """Place of a value that the file lists; of the axis where it does not."""
+        paths: tuple[Path, ...] = (("axes", name, "values", row), ("axes", name, row))
+        return next((self.tree.marks[path].place for path in paths if path in self.tree.marks), axis)
+
     def _dimension(self, name: str, axis: Axis, ends: bool = False) -> Dimension:
         at: Path = ("axes", name)
         if (ends or self.study.sampler) and axis.from_ is not None:

@@ -76,6 +76,7 @@ class Expression:
     text: str
     names: tuple[str, ...]
     _body: ast.expr
+    where: str = ""  # place of its text
 
     @classmethod
     def parse(cls, text: str, where: str) -> Expression:
@@ -92,7 +93,7 @@ class Expression:
             raise bad(where, repr(text), "an expression", str(error).split(" (")[0]) from None
         names: dict[str, None] = {}
         _check(body, names, text, where)
-        return cls(text, tuple(names), body)
+        return cls(text, tuple(names), body, where)
 
     def require(self, known: Iterable[str], where: str) -> None:
         """Refuse a name that is none of `known`."""

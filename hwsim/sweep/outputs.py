@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from hwsim._core.bounds import BOUND_CLASSES, TIERS
@@ -84,3 +86,32 @@ SERVING: Outputs = {
     **_SHARES,
     "bound": Output("", "what limited most of the time", BOUND_CLASSES),
 }
+
+COLUMNS: dict[str, Outputs] = {"operator": OPERATOR, "trace": SERVING, "concurrency": CLOSED}
+
+# What people call columns -> how the names of those begin.
+_CALLED = {"latency": ("ttft", "tpot", "time_ns"), "throughput": ("tok_s", "tokens_per_s", "flop_s")}
+_CALLED |= {"tps": _CALLED["throughput"], "duration": ("makespan_s", "time_ns"), "runtime": ("makespan_s", "time_ns")}
+
+
+def near(name: str, columns: Iterable[str], outputs: Outputs) -> list[str]:
+    """Columns that may be meant by a name, the likeliest first: by their names, or by what they are."""
+    word, columns = name.lower().replace("_", " "), list(columns)
+    called = _CALLED.get(word, ())
+    found = [column for column in columns if any(column.startswith(each) for each in called)]
+    found += [column for column in columns if word in column.replace("_", " ")]
+    found += [column for column, output in outputs.items() if word in output.long_name]
+    return list(dict.fromkeys([*found, *difflib.get_close_matches(name, columns, n=1)]))
+
+
+def text() -> str:
+    """All columns by the base of the study, with unit and meaning."""
+    lines = []
+    for base, outputs in COLUMNS.items():
+        lines += [f"a study whose base has `{base}:`", *(_line(name, output) for name, output in outputs.items()), ""]
+    return "\n".join(lines[:-1])
+
+
+def _line(name: str, output: Output) -> str:
+    labels = f": {', '.join(output.labels)}" if output.labels else ""
+    return f"  {name:<24}{output.units:<12}{output.long_name}{labels}"

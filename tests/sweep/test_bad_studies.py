@@ -35,8 +35,8 @@ CASES = [
     Case("unknown field", "system.accelerator.clock.core: [1 GHz, 2 GHz]",
          (":5:3:", "'clock'", "did you mean 'clocks'?")),
     Case("unknown tier", "system.accelerator.tiers.hbmm.rate: [1 TB/s, 2 TB/s]", (":5:3:", "'hbmm'", "'hbm'")),
-    Case("wrong unit", "system.accelerator.clocks.core: [1 GHz, 2 GB]", (":5:3:", "'2 GB'", "a frequency")),
-    Case("no unit", "system.accelerator.clocks.core: [1, 2]", (":5:3:", "got 1", "a frequency")),
+    Case("wrong unit", "system.accelerator.clocks.core: [1 GHz, 2 GB]", (":5:43:", "'2 GB'", "a frequency")),
+    Case("no unit", "system.accelerator.clocks.core: [1, 2]", (":5:36:", "got 1", "a frequency")),
     Case("empty list", "operator.n: []", (":5:3: axes.operator.n.values: got no values", "at least one value")),
     Case("one value", "operator.n: [64]", (":5:3: operator.n: got 64 alone", "set it in the base")),
     Case("a value twice", "operator.n: [64, 128, 64]", (":5:3: got 64 twice",)),
@@ -49,7 +49,7 @@ CASES = [
     Case("two axes on one path", "both: {zip: {operator.m: [1, 2], operator.n: [3, 4]}}",
          (":5:16: got 'operator.m' twice", "bad.yaml:4:3")),
     Case("a dimension of another kind", "operator.heads: [1, 2]", (":5:3:", "'heads'", "a dimension of gemm: m, n, k")),
-    Case("a dimension out of range", "operator.n: [0, 2]", (":5:3: operator.n: got 0", "1 to")),
+    Case("a dimension out of range", "operator.n: [0, 2]", (":5:16: operator.n: got 0", "1 to")),
     Case("a zip of unequal length", "z: {zip: {operator.n: [1, 2], operator.k: [1, 2, 3]}}", ("axes of 2, 3 values",)),
     Case("half a range", "operator.n: {from: 1}", ("half a range", "from and to")),
     Case("a range without count", "operator.n: {from: 1, to: 9}", ("a range without count", "count: NUMBER")),
@@ -58,8 +58,10 @@ CASES = [
     Case("ends of two units", "system.accelerator.clocks.core: {from: 1 GHz, to: 2 GB, count: 3}", ("1 GHz to 2 GB",)),
     Case("no such file", "system: {files: '*.nope'}", ("files '*.nope'", "a pattern that fits at least one file")),
     Case("unknown name", "system: [h100-sxm, h100-smx]",
-         (":5:3: system: got no such description with system = h100-smx",)),
-    Case("unknown output", "operator.n: [1, 2]", (":6:1: outputs: got 'time'", "time_ns"), "outputs: [time]"),
+         (":5:22: system: got no such description with system = h100-smx",)),
+    Case("unknown output", "operator.n: [1, 2]", (":6:11: outputs: got 'time'", "mean 'time_ns'"), "outputs: [time]"),
+    Case("an output by another name", "operator.n: [1, 2]", ("did you mean 'time_ns'",), "outputs: [latency]"),
+    Case("unknown name in a column", "operator.n: [1, 2]", (":6:11: got 'foo' in 'foo / 2'",), "derived: {x: foo / 2}"),
     Case("unknown objective", "operator.n: [1, 2]", ("'enrgy_j'", "'energy_j'"), "objectives: {enrgy_j: min}"),
     Case("a bad expression", "operator.n: [1, 2]", (":6:", "'a[0]'"), "constraints: ['a[0]']"),
     Case("an unknown name in a rule", "operator.n: [1, 2]", ("'operator.o'",), "constraints: [operator.o > 1]"),
@@ -109,6 +111,30 @@ def test_a_base_is_one_kind_of_point(change, part):
     base = copy.deepcopy(BASE) | change
     with pytest.raises(InputError, match=part):
         checked({"study": "x", "base": base, "axes": {"workload.seed": [1, 2]}})
+
+
+def test_what_every_point_lacks_is_said_once_and_at_the_base():
+    base = {"system": "h100-sxm", "operator": {"op": "gemm", "n": 64}}
+    axes = {"operator.m": [1, 2], "system.accelerator.clocks.core": ["1 GHz", "2 GHz"]}
+    with pytest.raises(InputError) as caught:
+        checked({"study": "x", "base": base, "axes": axes})
+    assert [(fault.path, fault.got) for fault in caught.value.faults] == [("base", "no k")]
+
+
+def test_an_axis_that_no_point_takes_is_named_alone():
+    base = {"system": "h100-sxm", "operator": {"op": "gemm", "m": 8, "n": 64, "k": 64}}
+    axes = {"operator.mm": [1, 2], "system.accelerator.clocks.core": ["1 GHz", "2 GHz"]}
+    with pytest.raises(InputError) as caught:
+        checked({"study": "x", "base": base, "axes": axes})
+    assert [fault.path for fault in caught.value.faults] == ["operator.mm"]
+
+
+def test_a_system_that_cannot_be_is_refused_where_it_is_named(tmp_path):
+    (tmp_path / "bad.yaml").write_text(
+        "base: {system: h100-sxm-x88, operator: {op: gemm, m: 1, n: 1, k: 1}}\naxes:\n  operator.n: [1, 2]\n"
+    )
+    with pytest.raises(InputError, match=r"bad.yaml:1:16: base.system.count: got 88"):
+        checked(tmp_path / "bad.yaml")
 
 
 def test_all_faults_of_axes_come_at_once():
