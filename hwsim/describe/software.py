@@ -24,6 +24,11 @@ class Scheduler(Block):
 
     kind: Literal["mixed", "prefill-first", "static"] = Field(description="mixed: chunks and decodes in one step")
     token_budget: Annotated[int, Whole(1, 2**17)] = Field(description="most tokens of a step")
+    resident_budget: Annotated[int, Whole(1, 2**17)] | None = Field(
+        None,
+        description="the same where weights stay in SRAM: reading them again costs nothing, and chunks of a prompt follow "
+        "each other through the stages",
+    )
     max_num_seqs: Width = Field(description="most running requests")
     block_tokens: Width = Field(16, description="tokens of a KV block")
     async_depth: Annotated[int, Whole(1, 2)] = Field(1, description="steps in flight")

@@ -121,7 +121,7 @@ def compile(
     if the_model.sliding_window:
         defaults["attention"] = f"full: the model's window of {the_model.sliding_window} keys is not simulated"
     return replace(
-        made, sets=tuple(sets), defaults=defaults | _scheduler_defaults(the_software, max_num_seqs, token_budget)
+        made, sets=tuple(sets), defaults=defaults | _scheduler_defaults(made.software, max_num_seqs, token_budget)
     )
 
 
@@ -143,9 +143,19 @@ def deploy(
     precision, kv_dtype = precision or machine.weights, kv_dtype or machine.wide
     if precision not in machine.tensor:
         raise bad("--precision", f"'{precision}' on {machine.accelerator}", "one of " + ", ".join(machine.tensor))
+    software = _paced(software, system)
     placement = place(Question(system, model, plan, software, precision, kv_dtype, machine))
     costs = CostTables.of(placement, software, keep)
     return Deployment(system, model, plan, software, precision, kv_dtype, placement, costs)
+
+
+def _paced(software: Software, system: System) -> Software:
+    """The profile with the chunks that suit where the weights lie."""
+    scheduler = software.scheduler
+    if system.accelerator.home == "hbm" or scheduler.resident_budget is None:
+        return software
+    budget = min(scheduler.token_budget, scheduler.resident_budget)
+    return software.model_copy(update={"scheduler": scheduler.model_copy(update={"token_budget": budget})})
 
 
 def parse_plan(text: str, sets: Iterable[str] = ()) -> Plan:

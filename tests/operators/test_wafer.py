@@ -159,7 +159,8 @@ def faster() -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
     yield "special", (f"units.vector.special={{value: 1 FLOP/cycle, {told}}}",), ()
     yield "hop", (f"fabric.hop={{value: 0 cycles, {told}}}",), ()
     power = f"power.limit={{value: 24 kW, {told}}}"  # what is not gated draws power
-    yield "cores", (f"units.tensor.count={{value: 900000, {told}}}", power), ()
+    more = tuple(f"units.{unit}.count={{value: 900000, {told}}}" for unit in ("tensor", "vector"))
+    yield "cores", (*more, power), ()
     yield "step", (), (f"kernels.wse-2.step={{value: 5 cycles, {told}}}",)
 
 

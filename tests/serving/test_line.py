@@ -161,3 +161,18 @@ def test_a_model_that_does_not_fit_is_refused_with_what_would(asked: tuple[str, 
     with pytest.raises(InputError) as caught:
         compiled(*asked)
     assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("system", "model", "precision", "stack"),
+    [
+        ("groq-72", "llama-2-7b", "int8", "groq-2024"),
+        ("wse-3", "llama-3.1-8b", "fp16", "cerebras"),
+        ("ipu-bow-x64", "llama-3.1-8b", "fp16", "poptransformer-2023"),
+    ],
+)
+def test_without_software_no_chip_that_keeps_its_model_is_slower(system, model, precision, stack) -> None:
+    own, limit = (
+        hwsim.point(system, model, 2, 512, 16, software=name, precision=precision) for name in (stack, "ideal")
+    )
+    assert limit.ttft_ms <= own.ttft_ms and limit.tpot_ms <= own.tpot_ms
