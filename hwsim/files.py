@@ -6,7 +6,8 @@ import csv
 import difflib
 import io
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -130,6 +131,14 @@ def misspelt(where: str, header: Sequence[str], known: Collection[str]) -> list[
 def counted(count: int, noun: str) -> str:
     """A number of things: `1 point`, `2 points`."""
     return f"{count} {noun}" + ("s" if count != 1 else "")
+
+
+def most_frequent(texts: Iterable[str], most: int = 3) -> str:
+    """Lines that tell the most frequent of many errors, each with how often it came; "" of none."""
+    counts = Counter(texts)
+    lines = [f"  {count:,} x {text}" for text, count in counts.most_common(most)]
+    more = len(counts) - len(lines)
+    return "".join(f"\n{line}" for line in [*lines, *([f"  and {counted(more, 'other error')}"] if more else [])])
 
 
 def write_csv(

@@ -125,7 +125,7 @@ def _time(ps: float | None) -> str:
 
 def _rates(metrics: Metrics) -> list[str]:
     refused = metrics.requests - metrics.finished
-    count = f"{metrics.finished:,} requests" + (f" ({refused:,} never finished)" if refused else "")
+    count = f"{metrics.finished:,} requests" + (f" ({refused:,} refused)" if refused else "")
     tokens = f"{metrics.prompt_tokens:,} prompt + {metrics.output_tokens:,} output tokens"
     rates = f"{metrics.tokens_per_s:,.0f} output tokens/s, {metrics.prompt_tokens_per_s:,.0f} prompt tokens/s"
     lines = [

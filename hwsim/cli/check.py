@@ -29,7 +29,8 @@ def command(files: tuple[str, ...], kind: str | None) -> None:
             faults += len(error.faults)
             print(error, file=sys.stderr)
         else:
-            numbers = ", ".join(f"{count} {status}" for status, count in counts(description).items())
+            told = {"unstated": "without a stated source"} if description.needs_source else {"unstated": "of its own"}
+            numbers = ", ".join(f"{count} {told.get(status, status)}" for status, count in counts(description).items())
             click.echo(f"{file}: {description.kind} {description.id}, numbers: {numbers or 'none'}")
     if faults:
         print(f"hwsim: {faults} fault{'s' if faults > 1 else ''}", file=sys.stderr)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hwsim.errors import bad
-from hwsim.files import check_target, counted
+from hwsim.files import check_target, counted, most_frequent
 
 
 @click.command()
@@ -29,9 +29,6 @@ def command(cases: Path, output: Path) -> None:
     asked = point_file.read(cases)
     answers = dict(point_file.answer(asked))
     point_file.write(asked, answers, output)
-    failed = sum(1 for texts in answers.values() if texts[-1])
-    told = [
-        counted(len(answers), "point"),
-        *([f"{failed} of them cannot run (see the column error)"] if failed else []),
-    ]
-    click.echo(", ".join(told))
+    errors = [texts[-1] for texts in answers.values() if texts[-1]]
+    failed = f", {len(errors)} of them cannot run (see the column error):" if errors else ""
+    click.echo(f"{counted(len(answers), 'point')}{failed}{most_frequent(errors)}")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hwsim.files import most_frequent
+
 if TYPE_CHECKING:
     from hwsim.sweep.run import Result
 
@@ -69,9 +71,11 @@ def draw(result: Result, path: str) -> None:
 
 
 def said(result: Result) -> str:
-    """What a study came to, in one line."""
+    """What a study came to, in one line, and why points failed."""
     if not result.counts:
         return f"{result.output}: this shard is done; `hwsim merge` joins the shards"
     points = sum(result.counts.values())
     parts = [f"{count:,} {name.replace('_', ' ')}" for name, count in result.counts.items() if count]
-    return f"{result.output}: {points:,} points, {', '.join(parts)}"
+    errors = list(result.table.errors.values()) if result.table else []
+    where = f"; errors by point in the group `errors` of {result.output}:" if errors else ""
+    return f"{result.output}: {points:,} points, {', '.join(parts)}{where}{most_frequent(errors)}"

@@ -162,7 +162,9 @@ def _parse(text: str, file: File) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         lines = text.splitlines()
         shown = excerpt(lines[error.lineno - 1], error.colno) if error.lineno <= len(lines) else ""
-        raise bad(f"{file}:{error.lineno}:{error.colno}", error.msg, "JSON", excerpt=shown) from None
+        raise bad(
+            f"{file}:{error.lineno}:{error.colno}", "text that is no JSON", f"JSON ({error.msg.lower()})", excerpt=shown
+        ) from None
     except (RecursionError, ValueError) as error:
         if isinstance(error, InputError):
             raise

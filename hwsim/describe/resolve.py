@@ -292,8 +292,9 @@ def expand_one(tree: Tree, path: Path, kind: str) -> None:
         cure = library.similar(name, kind) if isinstance(name, str) else ""
         raise _at(mark, repr(name), f"the name of {a(kind)}", cure, path=dotted(path))
     if mark.line:  # what is derived from a name stands where the name does
-        here = {"where": mark.where, "line": mark.line, "column": mark.column}
-        found.marks = {at: replace(each, **here) if each.where == name else each for at, each in found.marks.items()}
+        for at, each in found.marks.items():
+            if each.where == name and not each.line:
+                found.marks[at] = replace(each, where=mark.where, line=mark.line, column=mark.column)
     wanted, stated = tree.at(path[:-1]).get("class"), found.value.get("class", DEFAULT_CLASS)
     if wanted is not None and kind == "generation" and stated != wanted:
         raise _at(mark, repr(name), f"a generation of class {wanted}", f"it is of class {stated}", path=dotted(path))

@@ -157,6 +157,8 @@ _YAML_PROBLEMS = {
     "expected '<document start>'": _INDENTED,
     "mapping values are not allowed": ("a second ': ' in a line", "put a text that contains ': ' in quotes"),
     "cannot start any token": ("", "indent with spaces and put special characters in quotes"),
+    "expected ',' or '}'": ("a '{' that goes on unlike fields", "put ', ' between fields and close the '{'"),
+    "expected ',' or ']'": ("a '[' that goes on unlike a list", "put ', ' between values and close the '['"),
     "expected a single document": ("", "write one description per file"),
 }
 _KEY = re.compile(r" *[\w.-]+")

@@ -104,6 +104,8 @@ def compile(
     for name, value in (("max_num_seqs", max_num_seqs), ("token_budget", token_budget)):
         if value is not None:
             check_type(name, value, int, "a whole number")
+            if value < 1:
+                raise bad(name, value, "a whole number from 1 on")
             changes["software"].append(f"scheduler.{name}={value}")
     the_system = _loaded(system, System, changes["system"])
     the_model = _loaded(model, Model, changes["model"])

@@ -135,7 +135,9 @@ def _check_plan(question: Question) -> None:
     if group * (plan.dp or max(1, system.active // group)) != system.active:
         words = " x ".join(("tp", "pp", "dp") if plan.pp > 1 else ("tp", "dp"))
         want = f"{words} = {system.active}, the devices of {system.id}"
-        refuse(",".join(f"{name}={value}" for name, value in degrees.items()), want, "devices may not be left over")
+        instead = f": write dp={system.active // group}, or a larger tp" if system.active % group == 0 else ""
+        asked = ",".join(f"{name}={value}" for name, value in degrees.items())
+        refuse(asked, want, f"devices may not be left over{instead}")
     if faults:
         raise InputError(faults)
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 TICKS = 8
 LABEL = 34  # characters of a path that fit beside an axis
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#b0b0b0"
+LOG_FROM = 30  # times the least value, from which on colours are logarithmic
 
 
 def plot(space: Space, table: Table, path: str | Path, growth: NDArray[np.float64] | None = None) -> list[str]:
@@ -123,7 +124,10 @@ def heat_map(axes: Axes, space: Space, table: Table, name: str) -> None:
         axes.grid(alpha=0.25)
         _ticks(axes.xaxis, space.axes[shown_axes[0]])
         return
-    image = axes.imshow(grid.T, origin="lower", aspect="auto", cmap="viridis")
+    seen = grid[np.isfinite(grid)]
+    wide = seen.size and seen.min() > 0 and seen.max() > LOG_FROM * seen.min()
+    norm = "log" if wide else "linear"
+    image = axes.imshow(grid.T, origin="lower", aspect="auto", cmap="viridis", norm=norm)
     for axis, place in zip((axes.xaxis, axes.yaxis), shown_axes):
         _ticks(axis, space.axes[place])
     axes.figure.colorbar(image, ax=axes, shrink=0.9, format=EngFormatter())

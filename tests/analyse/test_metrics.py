@@ -212,7 +212,7 @@ latency             p50         p90         p99        mean
   itl           30.0 ms     30.0 ms     30.0 ms     22.0 ms
   e2e            500 ms      1.00 s      1.00 s      750 ms
 
-served     2 requests (1 never finished), 30 prompt + 6 output tokens, in 2.00 s
+served     2 requests (1 refused), 30 prompt + 6 output tokens, in 2.00 s
 rate       3 output tokens/s, 15 prompt tokens/s, 1.00 requests/s
 goodput    1.00 requests/s, 3 output tokens/s: 100.0% of requests meet ttft=1s
 use        5 steps, KV 10.5% full on average, 50.0% at the peak, 2 preemptions,

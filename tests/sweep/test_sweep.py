@@ -10,6 +10,7 @@ import pytest
 from studies import GEMM, SERVING, equal, table
 
 import hwsim
+from hwsim.cli.sweep import said
 from hwsim.errors import InputError
 from hwsim.operators.machine import Machine
 from hwsim.operators.simulate import simulate
@@ -115,6 +116,9 @@ def test_one_bad_operator_of_a_batch_fails_alone(place):
     study = GEMM | {"axes": {"operator.m": [1, 2], "operator.dtype": ["bf16", "nvfp4"]}}
     made = hwsim.sweep(study, "threads", output=place, workers=1)
     assert (made.counts["done"], made.counts["failed"]) == (2, 2)
+    first, *rest = said(made).splitlines()
+    assert first.endswith(f"2 failed; errors by point in the group `errors` of {place}:")
+    assert len(rest) == 1 and rest[0].startswith("  2 x ") and "nvfp4" in rest[0]
 
 
 def test_a_study_grows_and_runs_only_what_is_new(place):
