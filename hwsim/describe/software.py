@@ -26,7 +26,7 @@ class Scheduler(Block):
     token_budget: Annotated[int, Whole(1, 2**17)] = Field(description="most tokens of a step")
     resident_budget: Annotated[int, Whole(1, 2**17)] | None = Field(
         None,
-        description="the same where weights stay in SRAM: reading them again costs nothing, and chunks of a prompt follow "
+        description="the same where weights stay in SRAM: read again they cost nothing, and chunks of a prompt follow "
         "each other through the stages",
     )
     max_num_seqs: Width = Field(description="most running requests")
