@@ -231,10 +231,9 @@ class ServingPoints:
         )
         precision, kv_dtype = (self.variants.plain(root, assigned) for root in ("precision", "kv_dtype"))
         chip = system.accelerator  # type: ignore[union-attr]
-        runs = software.kernels.get(chip.generation.id), software.collectives  # type: ignore[union-attr]
-        machine = self.machines.get(
-            (id(chip), *map(id, runs)), lambda: Machine.of(chip, software)
-        )  # it holds all three
+        runs = software.kernels_for(chip.generation), software.collectives  # type: ignore[union-attr]
+        # The machine holds all three, so that no other object takes their place in memory.
+        machine = self.machines.get((id(chip), *map(id, runs)), lambda: Machine.of(chip, software))
         return deploy(system, model, software, plan or Plan(), precision, kv_dtype, self.costs.get, machine)  # type: ignore[arg-type]
 
     def table(self, assigned: Assigned) -> RequestTable:

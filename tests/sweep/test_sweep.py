@@ -3,6 +3,7 @@
 import json
 import threading
 from concurrent.futures import Executor, Future
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -213,6 +214,20 @@ def test_a_shard_reads_its_own_journals_alone(place):
     ran.clear()
     hwsim.sweep(GEMM, "threads", output=place, workers=1, shard="2/2", watch=ran.append)
     assert not ran and len(journals(folder)) == 2
+
+
+def test_kernels_of_a_class_tell_in_a_chip_of_its_own_generation(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("own-gen.yaml").write_text("kind: generation\nextends: tsp-1\nname: own\n")
+    Path("own.yaml").write_text("kind: accelerator\nextends: groq-lpu\ngeneration: own-gen.yaml\n")
+    loop = {"system": "own-x72", "model": "llama-2-7b", "software": "ideal", "precision": "int8", "concurrency": 1}
+    study = {
+        "study": "own",
+        "base": loop | {"workload": {"isl": 16, "osl": 3}},
+        "axes": {"software.kernels.pipeline.efficiency": ["100 %", "50 %"]},
+    }
+    fast, slow = hwsim.sweep(study, "threads", output="own.h5", workers=1).table.values["tpot_ms"]
+    assert slow > 1.2 * fast
 
 
 def test_a_scheduler_changes_no_operator():
