@@ -87,7 +87,7 @@ cdef class ServeRun(Scheduler):
     cdef bint least_loaded
     # costs
     cdef const int64_t[:, ::1] token_time, seq_time     # [kinds of stages, count + 1]
-    cdef const int64_t[::1] layers, step_gap, seq_gap, mixed_gap    # [kinds]
+    cdef const int64_t[::1] layers, step_gap, seq_gap, mixed_gap, fetch    # [kinds]
     cdef const int64_t[::1] decode_order, prefill_order             # [stages] their kinds, -1 = passed at once
     cdef const int64_t[::1] pad
     cdef int64_t change_ps
@@ -126,7 +126,7 @@ cdef class ServeRun(Scheduler):
         self.token_time, self.seq_time = costs.token_time, costs.seq_time
         self.pad, self.layers, self.step_gap = costs.pad, costs.layers, costs.step_gap_ps
         self.change_ps = costs.change_ps
-        self.seq_gap, self.mixed_gap = costs.seq_gap_ps, costs.mixed_gap_ps
+        self.seq_gap, self.mixed_gap, self.fetch = costs.seq_gap_ps, costs.mixed_gap_ps, costs.fetch_ps
         if costs.step is not None:
             self.steps = costs.step.table
         if costs.prefill is not None:
@@ -372,7 +372,7 @@ cdef class ServeRun(Scheduler):
         """When the step is through each stage; `attention` of one layer."""
         cdef const int64_t[::1] order = self.prefill_order if self.step.n_prefill else self.decode_order
         cdef int64_t at, kind, dense, head, time, end = self.step.start_ps
-        self.step.busy_ps = self.step.attention_ps = 0
+        self.step.busy_ps = self.step.attention_ps = self.step.wait_ps = 0
         for at in range(order.shape[0]):
             kind, end = order[at], max(end, self.stage_free[self.step.replica, at])
             if kind >= 0:
@@ -386,8 +386,10 @@ cdef class ServeRun(Scheduler):
                 time += dense + head + self.step_gap[kind] + self.seq_gap[kind] * self.step.n_sched
                 if self.step.n_prefill:
                     time += self.mixed_gap[kind]
-                end += max(1, time)
-                self.step.busy_ps += max(1, time)
+                self.step.wait_ps += max(0, self.fetch[kind] - max(1, time))
+                time = max(1, max(time, self.fetch[kind]))
+                end += time
+                self.step.busy_ps += time
             self.stage_end[at] = end
         self.step.end_ps = end
 

@@ -55,7 +55,7 @@ cdef packed struct ReplicaRow:
     int64_t chunks          # whether its last step had some; -1 before the first
 
 cdef packed struct StepRow:     # serve_types.STEP_DTYPE
-    int64_t replica, lane, scheduled_ps, start_ps, end_ps, busy_ps, attention_ps
+    int64_t replica, lane, scheduled_ps, start_ps, end_ps, busy_ps, attention_ps, wait_ps
     int64_t tokens, padded, n_decode, n_last, n_prefill, n_sched
     int64_t sum_context, sum_tiles, longest
     int64_t preempted, kv_used_blocks, waiting, running

@@ -49,6 +49,7 @@ STEP_COLUMNS = (
     "end_ps",  # when it left the last one
     "busy_ps",  # its time on the stages, waiting between them left out; end_ps - start_ps where there is one stage
     "attention_ps",  # of all layers
+    "wait_ps",  # of busy_ps: all was computed and offloaded weights were still to come
     "tokens",
     "padded",  # tokens after padding to a captured size
     "n_decode",
@@ -325,6 +326,8 @@ class Costs:
         Padded token count of a step (`pad_table`); no padding without.
     step_gap_ps, seq_gap_ps, mixed_gap_ps : int64[kinds]
         Stage idle a step, more a scheduled request, more in a step with chunks.
+    fetch_ps : int64[kinds]
+        Until the offloaded weights of a step have come, from its beginning: a stage is not free before.
     decode_order, prefill_order : int64[stages], optional
         Kind of every stage in a step without chunks, with chunks; -1 = the step passes it at once. The first kind alone
         unless stated; a step with chunks as one without unless stated.
@@ -346,6 +349,7 @@ class Costs:
     step_gap_ps: Ints | int = 0
     seq_gap_ps: Ints | int = 0
     mixed_gap_ps: Ints | int = 0
+    fetch_ps: Ints | int = 0
     step: StepTimes | None = None
     decode_order: Ints | None = None
     prefill_order: Ints | None = None
@@ -372,7 +376,7 @@ class Costs:
             _check_table(table, (kinds, table.shape[-1]), f"costs.{name}")
             object.__setattr__(self, name, table)
         kinds = len(self.token_time)
-        for name in ("layers", "step_gap_ps", "seq_gap_ps", "mixed_gap_ps"):
+        for name in ("layers", "step_gap_ps", "seq_gap_ps", "mixed_gap_ps", "fetch_ps"):
             given = np.asarray(getattr(self, name))
             values = ints(np.full(kinds, given) if given.ndim == 0 else given, f"costs.{name}")
             if len(values) != kinds or np.any(values < 0):

@@ -27,7 +27,7 @@ PS_PER_MS = 10**9
 WHOLE = 10**12  # a share of 1 as it is kept
 # Whole numbers of a case: the largest each may be.
 MOST = dict.fromkeys(DEGREES, 1 << 20) | dict.fromkeys(("isl", "osl", "token_budget"), 1 << 24)
-MOST |= dict.fromkeys(("concurrency", "max_num_seqs"), 1 << 16)
+MOST |= dict.fromkeys(("concurrency", "max_num_seqs", "offload_layers"), 1 << 16)
 # Demand for KV tokens over what there is: below the first nothing waits, above the second requests do; between them a
 # few GB of memory decide.
 BORDER = 0.75, 1.3
@@ -51,6 +51,8 @@ class Case:
     prefill_region: str = ""
     decode_region: str = ""
     routing: str = ""
+    offload: str = ""
+    offload_layers: int = 0
     kv_dtype: str = ""
     max_num_seqs: int = 0
     token_budget: int = 0
@@ -58,7 +60,8 @@ class Case:
     @property
     def plan(self) -> str:
         """As `hwsim.compile` reads it."""
-        names = ("tp", "pp", "dp", "ep", "prefill_region", "decode_region", "routing")
+        names = ("tp", "pp", "dp", "ep", "prefill_region", "decode_region", "routing",
+                 "offload", "offload_layers")  # fmt: skip
         return ",".join(f"{name}={getattr(self, name)}" for name in names if getattr(self, name))
 
     @property
@@ -128,7 +131,7 @@ def point(system: str, model: str, concurrency: int, isl: int, osl: int, **more:
         Prompt and output tokens of every request.
     **more
         software ("ideal"), precision (of 16 bits), tp, pp, dp, ep (1), prefill_region, decode_region ("660x660"),
-        routing ("uniform"), kv_dtype, max_num_seqs, token_budget.
+        routing ("uniform"), offload ("host-dram-pcie-5"), offload_layers, kv_dtype, max_num_seqs, token_budget.
 
     Raises
     ------

@@ -23,7 +23,7 @@ NEEDED = ("system", "model", "concurrency", "isl", "osl")
 EXAMPLE = "system,software,model,precision,tp,pp,dp,ep,concurrency,isl,osl"
 FIGURES = tuple(field.name for field in fields(Point) if field.name not in ("shares", "parts", "gating"))
 ANSWERS = (*FIGURES, "error")
-NAMES = ("system", "software", "model")
+NAMES = {"system": "system", "software": "software", "model": "model", "offload": "device"}  # column -> kind
 WORDS = {"precision": PRECISIONS, "kv_dtype": KV_DTYPES}
 
 
@@ -65,7 +65,8 @@ def _case(where: str, header: list[str], cells: list[str], names: Names) -> tupl
     for field in fields(Case):
         text = given.get(field.name, "")
         if text or field.name in NEEDED:
-            wrong = names.faults(field.name, text, where) if field.name in NAMES else _faults(where, field.name, text)
+            kind = NAMES.get(field.name)
+            wrong = names.faults(kind, text, where) if kind else _faults(where, field.name, text)
             faults += wrong
             values[field.name] = int(text) if field.name in MOST and not wrong else text
     return (None if faults else Case(**values)), faults

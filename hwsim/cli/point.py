@@ -17,9 +17,9 @@ def command(cases: Path, output: Path) -> None:
     """Run the serving points of CASES: all users at once, each completion replaced, ten requests a user.
 
     Columns: system, model, concurrency, isl, osl; software (ideal), precision (the chip's type of 16 bits), tp, pp, dp,
-    ep (1), prefill_region, decode_region, routing, kv_dtype, max_num_seqs, token_budget; others pass through. Added:
-    ttft_ms, tpot_ms, itl_p99_ms, tok_s, tok_s_user, req_s, energy_j_token, power_w, node_j_token, wall_j_token,
-    overload, bound, error.
+    ep (1), prefill_region, decode_region, routing, offload, offload_layers, kv_dtype, max_num_seqs, token_budget;
+    others pass through. Added: ttft_ms, tpot_ms, itl_p99_ms, tok_s, tok_s_user, req_s, energy_j_token, power_w,
+    node_j_token, wall_j_token, overload, bound, error.
     """
     from hwsim.analyse import point_file
 

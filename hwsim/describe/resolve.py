@@ -307,6 +307,11 @@ def expand_one(tree: Tree, path: Path, kind: str) -> None:
     tree.marks |= {(*path, *below): item for below, item in found.marks.items()}
 
 
+def part(tree: Tree, path: Path) -> Tree:
+    """What a tree says at and below a path, as a tree of its own."""
+    return Tree(copy(tree.at(path)), below(tree, path))
+
+
 def below(tree: Tree, path: Path) -> dict[Path, Mark]:
     """Marks at and below a path, by the rest of their path."""
     return {key[len(path) :]: mark for key, mark in tree.marks.items() if key[: len(path)] == path}

@@ -335,11 +335,13 @@ class Serving:
             start = max(start, *replica.stage_free) + self.costs.change_ps
         end, replica.chunks = start, bool(batch.chunks)
         padded, attention, cells = self.price(batch)
-        busy = of_layers = 0
+        busy = of_layers = wait = 0
         for stage, kind in enumerate(self._ints("prefill_order" if batch.chunks else "decode_order")):
             end = max(end, replica.stage_free[stage])
             if kind >= 0:
-                time = max(1, self.stage_time(batch, kind, padded, attention))
+                computed = max(1, self.stage_time(batch, kind, padded, attention))
+                time = max(computed, self._ints("fetch_ps")[kind])
+                wait += time - computed
                 end, busy = end + time, busy + time
                 of_layers += attention * self._ints("layers")[kind]
             replica.stage_free[stage] = end
@@ -359,7 +361,7 @@ class Serving:
         contexts = [context for _, context in batch.decodes]
         self.chunks += [(len(self.steps), request.number, tokens, cached) for request, tokens, cached in batch.chunks]
         self.steps.append((
-            number, batch.lane, now, start, end, busy, of_layers, batch.tokens, padded, len(contexts),
+            number, batch.lane, now, start, end, busy, of_layers, wait, batch.tokens, padded, len(contexts),
             sum(request.sampled == request.output for request, _ in batch.decodes), len(batch.chunks),
             len(scheduled), sum(contexts), sum(ceil_div(c, rules.tile_tokens) for c in contexts),
             max(contexts, default=0),

@@ -15,6 +15,8 @@ from hwsim._core.bounds import BOUND_CLASSES
 from hwsim._core.serve_types import CHUNK_DTYPE
 from hwsim.operators.surface import COLUMNS, TIME, Ints, summed
 from hwsim.serving.costs import CostTables
+from hwsim.serving.offload import FETCH
+from hwsim.units import pj_ceil
 
 NONE = np.zeros(0, np.int64), np.zeros(0, np.int64)
 HALF = 10  # surfaces count their use in 2**-20 of a question
@@ -45,8 +47,8 @@ class Account:
     cells : dict of int to int
         Attention of all layers that each cell of the table of steps priced, ps; a step of two kernels counts for both,
         in proportion to their samples.
-    busy_ps, steps : int
-        Time of steps on their stages, waiting between stages left out; steps.
+    busy_ps, wait_ps, steps : int
+        Time of steps on their stages, waiting between stages left out; of it, waiting for offloaded weights; steps.
     """
 
     costs: CostTables
@@ -56,6 +58,7 @@ class Account:
     decode: tuple[Ints, Ints] = NONE
     cells: Counter[int] = field(init=False, default_factory=Counter)
     busy_ps: int = 0
+    wait_ps: int = 0
     steps: int = 0
     kinds: Counter[str] = field(init=False, default_factory=Counter)
     pending: np.ndarray = field(init=False, default_factory=lambda: np.zeros(0, CHUNK_DTYPE))  # of steps yet to come
@@ -77,6 +80,7 @@ class Account:
         self._add_uniform(steps[uniform & (steps["n_decode"] > 0)], chunks[uniform[chunks["step"] - self.steps]])
         self._add_cells(steps[~uniform])
         self.busy_ps += int(steps["busy_ps"].sum())
+        self.wait_ps += int(steps["wait_ps"].sum())
         self.steps += len(steps)
 
     def _add_uniform(self, decodes: np.ndarray, chunks: np.ndarray) -> None:
@@ -126,7 +130,28 @@ class Account:
         mixed = "attention_mixed"
         cells = np.array(list(self.cells), np.int64)
         rows.append(self._row(mixed, mixed, self.kinds[mixed] * layers, cells + 1, self._of_cells()))
-        return rows
+        return rows + self._fetched()
+
+    def _fetched(self) -> list[dict[str, Any]]:
+        """The row of offloaded weights: their way in, and the time that computing did not hide."""
+        placement = self.costs.placement
+        if (of := placement.offload) is None:
+            return []
+        spans = placement.decode.spans
+        moved = self.steps * sum(span.fetched for span in spans)
+        landing = self.steps * sum(of.landing_ps(span) for span in spans)
+        tier = of.device.tier
+        filled = {
+            "time_ps": landing + self.wait_ps,
+            "energy_pj": pj_ceil((of.energy + of.landing_energy) * moved),
+            "hbm_bytes": moved,
+            f"{tier}_bytes": moved,
+            "bound_hbm_ps": landing,
+            f"bound_{of.bound}_ps": self.wait_ps,
+        }
+        calls = self.steps * sum(span.offloaded for span in spans)
+        totals = np.array([filled.get(column, 0) for column in COLUMNS], object)
+        return [self._row(FETCH, FETCH, calls, np.zeros(0, np.int64), totals)]
 
     def _of_cells(self) -> np.ndarray:
         """Columns of the steps that cells priced: each sample in proportion to the time it stands for."""

@@ -227,6 +227,7 @@ class CostTables:
         pad[: most + 1] = serve_types.pad_table(most, list(scheduler.capture_sizes))
         layers = [span.layers for phase in self.placement.phases for span in phase.kinds]
         orders = self.placement.orders()
+        fetch, landing = self._offloaded()
         return serve_types.Costs(
             token_time=self.token_time,
             seq_time=self.seq_time,
@@ -237,11 +238,21 @@ class CostTables:
             decode_order=orders[0],
             prefill_order=orders[-1],
             pad=pad,
-            step_gap_ps=np.array([ps_ceil(overheads.step_gap + count * overheads.layer_gap) for count in layers]),
+            step_gap_ps=landing
+            + np.array([ps_ceil(overheads.step_gap + count * overheads.layer_gap) for count in layers]),
             seq_gap_ps=ps_ceil(overheads.seq_gap),
             mixed_gap_ps=np.array([ps_ceil(count * overheads.mixed_gap) for count in layers]),
+            fetch_ps=fetch,
             change_ps=self.placement.change_ps,
         )
+
+    def _offloaded(self) -> tuple[Ints, Ints]:
+        """Picoseconds of each kind of stage until its offloaded weights have come, and that its memory takes them."""
+        spans = [span for phase in self.placement.phases for span in phase.kinds]
+        of = self.placement.offload
+        if of is None:
+            return np.zeros(len(spans), np.int64), np.zeros(len(spans), np.int64)
+        return np.array([of.fetch_ps(span) for span in spans]), np.array([of.landing_ps(span) for span in spans])
 
     @property
     def cell_rows(self) -> Mapping[int, Ints]:

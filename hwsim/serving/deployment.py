@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from hwsim.describe import load
 from hwsim.describe.block import Description
+from hwsim.describe.device import Device
 from hwsim.describe.kinds import starting
 from hwsim.describe.model import Model
 from hwsim.describe.plan import Plan
@@ -120,6 +121,8 @@ def compile(
     defaults |= {} if kv_dtype else {"kv dtype": made.kv_dtype}
     if the_model.experts and the_plan.routing is None:
         defaults["routing"] = f"{Routing.distribution}: tokens choose experts with equal chance"
+    if made.placement.offload is not None:
+        defaults["offload"] = f"one {made.placement.offload.device.id} a chip, nothing shared"
     if the_model.sliding_window:
         defaults["attention"] = f"full: the model's window of {the_model.sliding_window} keys is not simulated"
     return replace(
@@ -173,8 +176,8 @@ def parse_plan(text: str, sets: Iterable[str] = ()) -> Plan:
     return Plan(**values)
 
 
-def _degree(name: str, written: str, part: str) -> int | str:
-    """A count of devices, a region "660x660", or the name of a routing, as the plan takes it."""
+def _degree(name: str, written: str, part: str) -> int | str | Device:
+    """A count, a region "660x660", a device, or the name of a routing, as the plan takes it."""
     if name in REGIONS:
         if not re.fullmatch(r"[1-9]\d{0,4}x[1-9]\d{0,4}", written):
             raise bad("--plan", repr(part), "a region of cores, rows x columns", f"e.g. {name}=660x660")
@@ -183,14 +186,16 @@ def _degree(name: str, written: str, part: str) -> int | str:
         if distribution(written) is None:
             raise bad("--plan", repr(part), "routing=" + EXPECTED)
         return written
-    if name not in DEGREES or not written.isdecimal():
+    if name == "offload":
+        return _loaded(written, Device, [])
+    if name not in (*DEGREES, "offload_layers") or not written.isdecimal():
         raise bad(
             "--plan",
             repr(part),
-            "tp=COUNT, dp=COUNT, pp=COUNT, ep=COUNT or routing=NAME, joined by commas",
+            "tp=COUNT, dp=COUNT, pp=COUNT, ep=COUNT, routing=NAME or offload=DEVICE, joined by commas",
             "e.g. tp=8",
         )
-    if not 1 <= int(written) <= 1 << 20:
+    if not (name in DEGREES) <= int(written) <= 1 << 20:
         raise bad("--plan", repr(part), f"a degree from 1 to {1 << 20}")
     return int(written)
 

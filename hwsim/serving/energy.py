@@ -15,6 +15,7 @@ from hwsim._core.bounds import TIERS
 from hwsim.describe.accelerator import Accelerator
 from hwsim.describe.system import System
 from hwsim.serving.layers import Devices
+from hwsim.serving.offload import FETCH, Offload
 from hwsim.units import pj_ceil
 
 
@@ -25,6 +26,7 @@ def energy_pj(
     tp: Devices,
     makespan_ps: int,
     spares: int = 0,
+    offload: Offload | None = None,
 ) -> dict[str, int]:
     """Picojoules of all devices by part.
 
@@ -39,6 +41,8 @@ def energy_pj(
         How long the system was on.
     spares : int
         Further devices, without a program: they draw their idle power.
+    offload : Offload or None
+        Where weights come from that are not in the devices.
 
     Returns
     -------
@@ -47,8 +51,7 @@ def energy_pj(
         their active power as long as the system serves.
     """
     power, seconds = accelerator.power, Fraction(makespan_ps, 10**12)
-    moved = {tier: sum(row[f"{tier}_bytes"] for row in operators) for tier in TIERS}
-    ways = pj_ceil(sum((accelerator.energy_per_byte(tier) * moved[tier] for tier in TIERS), Fraction(0)) * tp)
+    ways = pj_ceil(sum(ways_j(accelerator, operators, offload).values(), Fraction(0)) * tp)
     if power.gating == "unit":
         active = ceil(sum(row["active_pj"] for row in operators) * tp)
     else:
@@ -56,6 +59,18 @@ def energy_pj(
     dynamic = ceil(sum(row["energy_pj"] for row in operators) * tp)
     static = pj_ceil((power.static * devices + power.idle * spares) * seconds)
     return {"static": static, "active": active, "bytes": ways, "flops": max(0, dynamic - ways)}
+
+
+def ways_j(accelerator: Accelerator, operators: list[dict[str, Any]], offload: Offload | None) -> dict[str, Fraction]:
+    """Joules of the bytes of one device by tier; what is fetched passes another memory and link than the chip's own."""
+    joules = {
+        tier: accelerator.energy_per_byte(tier) * sum(row[f"{tier}_bytes"] for row in operators) for tier in TIERS
+    }
+    if offload is not None:
+        tier = offload.device.tier
+        fetched = sum(row[f"{tier}_bytes"] for row in operators if row["kind"] == FETCH)
+        joules[tier] += (offload.energy - accelerator.energy_per_byte(tier)) * fetched
+    return joules
 
 
 def around_pj(system: System, chips_pj: int, makespan_ps: int, busy_ps: int) -> dict[str, int]:

@@ -43,6 +43,8 @@ class Span:
         Name of the operator that carries its tokens to the next stage; empty for the last one.
     dense : int or None
         Layers of them without experts; None for all.
+    offloaded, fetched : int
+        Layers of it that lie behind a link, and the bytes that one of its devices fetches in every step.
     """
 
     layers: int
@@ -50,6 +52,8 @@ class Span:
     head: bool = True
     crossing: str = ""
     dense: int | None = None
+    offloaded: int = 0
+    fetched: int = 0
 
     @property
     def without_experts(self) -> int:

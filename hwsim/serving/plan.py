@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from hwsim.errors import bad
 from hwsim.operators.machine import Machine
 from hwsim.operators.simulate import MAPPERS
 from hwsim.serving.layers import AttentionShape, Devices, Span, Use
+
+if TYPE_CHECKING:
+    from hwsim.serving.offload import Offload
 
 # Class of accelerators -> "module:function", Question -> Placement. A new class is a line here.
 PLACERS: Mapping[str, str] = {
@@ -89,6 +93,8 @@ class Placement:
     change_ps : int
         Picoseconds between the end of all steps of one phase and the first step of the other: the model is laid out
         anew.
+    offload : Offload or None
+        Where weights lie that come in every step; None: all are in the devices.
     """
 
     tp: Devices
@@ -103,6 +109,7 @@ class Placement:
     kv_bytes: int
     kv_blocks: int
     change_ps: int = 0
+    offload: Offload | None = None
 
     @property
     def phases(self) -> tuple[Phase, ...]:

@@ -13,8 +13,10 @@ import numpy as np
 from hwsim import __version__
 from hwsim._core.bounds import BOUND_CLASSES, TIERS
 from hwsim._core.serve_types import CHUNK_COLUMNS, REQUEST_COLUMNS, STEP_COLUMNS
+from hwsim.describe import resolve
+from hwsim.describe.plain import to_plain
 from hwsim.serving.deployment import DEGREES, REGIONS, Deployment
-from hwsim.serving.energy import around_pj, energy_pj
+from hwsim.serving.energy import around_pj, energy_pj, ways_j
 from hwsim.serving.layers import Devices
 from hwsim.serving.run import Run
 from hwsim.trace import TABLES, Writer
@@ -50,7 +52,10 @@ def provenance(deployment: Deployment, table: RequestTable, options: Mapping[str
 
 def plan_of(deployment: Deployment) -> dict[str, Any]:
     """The plan as `Plan` takes it, replicas counted, without what nobody asked for."""
-    asked = deployment.plan.model_dump(include={*DEGREES, *REGIONS}, exclude_none=True)
+    plan = deployment.plan
+    asked = plan.model_dump(include={*DEGREES, *REGIONS, "routing", "offload_layers"}, exclude_none=True)
+    if plan.offload is not None:
+        asked["offload"] = to_plain(plan.offload._tree or resolve.part(plan.tree, ("offload",)))
     return asked | {"dp": deployment.placement.replicas}
 
 
@@ -108,7 +113,9 @@ def summary_totals(run: Run) -> dict[str, Any]:
     makespan = int(run.requests["finish_ps"].max(initial=0))
     system, placement = deployment.system, deployment.placement
     bound = run.account.bound_ps(run.operators)
-    chips = energy_pj(system.accelerator, run.operators, system.active, placement.tp, makespan, system.spares)
+    chips = energy_pj(
+        system.accelerator, run.operators, system.active, placement.tp, makespan, system.spares, placement.offload
+    )
     busy = run.account.busy_ps // (placement.replicas * placement.stages)
     return {
         "bound_ps": [bound[name] for name in BOUND_CLASSES],
@@ -142,9 +149,12 @@ def tier_columns(run: Run) -> dict[str, Any]:
     accelerator, placement = run.deployment.system.accelerator, run.deployment.placement
     tp = placement.tp
     capacity = accelerator.capacities()
+    if placement.offload is not None:
+        capacity[placement.offload.device.tier] = int(placement.offload.device.capacity)
     names = [tier for tier in TIERS if tier in capacity or tier in ("link", "host")]
     moved = {tier: sum(row[f"{tier}_bytes"] for row in run.operators) for tier in names}
-    energies = [pj_ceil(accelerator.energy_per_byte(tier) * moved[tier] * tp) for tier in names]
+    joules = ways_j(accelerator, run.operators, placement.offload)
+    energies = [pj_ceil(joules[tier] * tp) for tier in names]
     return {
         "name": names,
         "capacity_bytes": _of_all([capacity.get(tier, 0) for tier in names], placement.devices * placement.replicas),

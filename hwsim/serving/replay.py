@@ -143,7 +143,7 @@ def rerun(old: Trace, output: str | Path, requests_from: str | Path | None = Non
         _restored(System, old),
         _restored(Model, old),
         _restored(Software, old),
-        Plan(**attrs["plan"]),
+        _plan(old),
         attrs["precision"],
         attrs["kv_dtype"],
     )
@@ -154,6 +154,13 @@ def rerun(old: Trace, output: str | Path, requests_from: str | Path | None = Non
         got = f"requests with sha256 {table.sha256[:12]}..."
         raise bad(str(source), got, f"those of the recorded run, {attrs['trace_sha256'][:12]}...")
     return _recorded(deployment, table, options, output)
+
+
+def _plan(old: Trace) -> Plan:
+    values = dict(old.attrs["plan"])
+    if "offload" in values:
+        values["offload"] = restore("device", values["offload"], str(old.path))
+    return Plan(**values)
 
 
 def _restored(cls: type[Kind], old: Trace) -> Kind:

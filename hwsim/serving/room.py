@@ -65,6 +65,11 @@ def refuse_words(question: Question, allowed: Collection[str], cure: str = "") -
             faults.append(Fault("--plan", f"{name}={value}", f"{name}=1", why))
     if plan.routing is not None and question.model.experts is None:
         faults.append(Fault("--plan", f"routing={plan.routing}", "no routing", no_experts))
+    if plan.offload is not None and "offload" not in allowed:
+        why = f"{question.system.accelerator.id} streams no weights from behind a link: leave it out"
+        faults.append(Fault("--plan", f"offload={plan.offload.id}", "no offload", why))
+    if plan.offload is None and plan.offload_layers is not None:
+        faults.append(Fault("--plan", f"offload_layers={plan.offload_layers}", "offload=DEVICE with it", "name both"))
     if "regions" not in allowed:
         why = f"{question.system.accelerator.id} is no wafer: leave it out"
         given = [name for name in ("prefill_region", "decode_region") if getattr(plan, name) is not None]
@@ -78,10 +83,15 @@ def smaller(question: Question, fits: Callable[[Question], bool]) -> list[str]:
     return [f"--precision {p}" for p in others if fits(replace(question, precision=p))][:1]
 
 
+def would_fit(cures: Iterable[str], otherwise: str) -> str:
+    """What to do, where any of the cures would fit or none would."""
+    cures = list(cures)
+    return "it would fit with " + " or ".join(cures) if cures else f"use {otherwise}"
+
+
 def does_not_fit(question: Question, need: int, where: str, room: int, cures: Iterable[str]) -> InputError:
     """Weights of `need` bytes on the devices `where` with `room` for them; `cures` would fit."""
-    cures = list(cures)
-    cure = "it would fit with " + " or ".join(cures) if cures else "use larger devices, more of them or a smaller model"
+    cure = would_fit(cures, "larger devices, more of them or a smaller model")
     got = f"{need / 1e9:.2f} GB of {question.precision} weights {where}"
     expected = f"at most {room / 1e9:.2f} GB beside activations and one KV block"
     return bad(f"{question.system.id} {question.model.id}", got, expected, cure)

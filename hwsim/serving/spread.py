@@ -6,15 +6,17 @@ the head (vLLM, `get_pp_indices`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import prod
 
+from hwsim.describe import load
 from hwsim.describe.model import Model
 from hwsim.describe.plan import Plan
-from hwsim.errors import Fault, InputError
-from hwsim.serving.layers import Routing, Span, attention_shape, crossing, sequence_uses, token_uses, weight_bytes
+from hwsim.errors import Fault, InputError, bad
+from hwsim.serving.layers import Routing, Span, attention_shape, crossing, sequence_uses, token_uses
+from hwsim.serving.offload import Offload, offloaded, resident_bytes
 from hwsim.serving.plan import Phase, Placement, Question
 from hwsim.serving.room import (
     LEAST_BLOCKS,
@@ -25,7 +27,11 @@ from hwsim.serving.room import (
     logit_bytes,
     refuse_words,
     smaller,
+    would_fit,
 )
+from hwsim.units import ceil_div
+
+EXAMPLE = "host-dram-pcie-5"  # what a model that does not fit is offered to spill into
 
 
 def place(question: Question) -> Placement:
@@ -35,7 +41,8 @@ def place(question: Question) -> Placement:
     _check_plan(question)
     carry = crossing(model, precision, wide)
     crossings = (carry,) if plan.pp > 1 else ()
-    spans = _stages(model, plan.pp, carry.name)
+    behind = None if plan.offload is None else Offload.of(plan.offload, system.accelerator)
+    spans = _stages(question, plan, carry.name)
     shares = [_share(question, plan, span) for span in spans]
     if not _fits(question, plan):
         raise _refusal(question)
@@ -53,6 +60,7 @@ def place(question: Question) -> Placement:
         weight_bytes=max(share.weights for share in shares),
         kv_bytes=least.room - least.weights,
         kv_blocks=least.blocks,
+        offload=behind,
     )
 
 
@@ -74,16 +82,31 @@ def split(layers: int, stages: int, carry: str) -> tuple[Span, ...]:
     )
 
 
-def _stages(model: Model, stages: int, carry: str) -> tuple[Span, ...]:
-    """The same of a model, whose first layers may be those without experts."""
-    spans = split(model.layers, stages, carry)
-    if model.experts is None:
-        return spans
-    ends = accumulate(span.layers for span in spans)
-    return tuple(
-        replace(span, dense=min(max(model.dense_layers - (end - span.layers), 0), span.layers))
-        for span, end in zip(spans, ends)
-    )
+def _stages(question: Question, plan: Plan, carry: str) -> tuple[Span, ...]:
+    """The same of a model, whose first layers may be those without experts, and whose layers may lie behind a link."""
+    model = question.model
+    spans = split(model.layers, plan.pp, carry)
+    if model.experts is not None:
+        ends = accumulate(span.layers for span in spans)
+        spans = tuple(
+            replace(span, dense=min(max(model.dense_layers - (end - span.layers), 0), span.layers))
+            for span, end in zip(spans, ends)
+        )
+    return spans if plan.offload is None else tuple(_spilled(question, plan, span) for span in spans)
+
+
+def _spilled(question: Question, plan: Plan, span: Span) -> Span:
+    """A stage with the layers offloaded that the plan says, else so few that a longest request has room for its keys.
+
+    All of them where even these leave too little, or where nobody knows how long a request may be.
+    """
+    counts = range(span.layers + 1) if plan.offload_layers is None else [min(plan.offload_layers, span.layers)]
+    wanted = 1 + ceil_div(question.model.positions, question.software.scheduler.block_tokens)
+    for layers in counts:
+        found = offloaded(question, plan, span, layers)
+        if question.model.positions and _share(question, plan, found).blocks >= wanted:
+            break
+    return found
 
 
 @dataclass(frozen=True)
@@ -107,7 +130,7 @@ def _share(question: Question, plan: Plan, span: Span) -> _Share:
     work = activation_bytes(model, scheduler, shape, plan.tp, streamed=False)
     work += logit_bytes(model, scheduler) * span.head
     return _Share(
-        weights=weight_bytes(model, plan.tp, precision, span),
+        weights=resident_bytes(question, plan, span),
         room=budget_bytes(question) - work,
         block=block_bytes(shape, max(span.layers, 1), scheduler),
     )
@@ -115,13 +138,15 @@ def _share(question: Question, plan: Plan, span: Span) -> _Share:
 
 def _check_plan(question: Question) -> None:
     system, model, plan = question.system, question.model, question.plan
-    faults = refuse_words(question, ("tp", "pp", "ep") if model.experts else ("tp", "pp"))
+    faults = refuse_words(question, ("tp", "pp", "offload", *(["ep"] if model.experts else [])))
 
     def refuse(got: str, expected: str, cure: str) -> None:
         faults.append(Fault("--plan", got, expected, cure))
 
     if plan.pp > model.layers:
         refuse(f"pp={plan.pp}", f"at most {model.layers} stages, one a layer", "choose a smaller pp")
+    if plan.offload_layers is not None and plan.offload_layers > (most := -(-model.layers // plan.pp)):
+        refuse(f"offload_layers={plan.offload_layers}", f"at most {most}, the layers of a stage", "offload fewer")
     if model.heads % plan.tp:
         fits = [n for n in range(1, system.count + 1) if model.heads % n == 0 and not _uneven(model, Plan(tp=n))]
         refuse(f"tp={plan.tp}", f"a divisor of {model.heads} query heads", f"try tp={fits[-1]}")
@@ -162,9 +187,14 @@ def _uneven(model: Model, plan: Plan) -> tuple[str, str, str] | None:
 
 
 def _fits(question: Question, plan: Plan) -> bool:
-    """Whether every stage has room for its weights and one KV block."""
-    spans = _stages(question.model, plan.pp, "send")
-    return all(_share(question, plan, span).blocks >= LEAST_BLOCKS for span in spans)
+    """Whether every stage has room for its weights and one KV block, and the memory behind it for the others."""
+    spans = _stages(question, plan, "send")
+    return not _beyond(plan, spans) and all(_share(question, plan, span).blocks >= LEAST_BLOCKS for span in spans)
+
+
+def _beyond(plan: Plan, spans: Sequence[Span]) -> bool:
+    """Whether a stage offloads more than the device holds."""
+    return plan.offload is not None and max(span.fetched for span in spans) > plan.offload.capacity
 
 
 def _other_plans(question: Question) -> Iterator[Plan]:
@@ -174,7 +204,7 @@ def _other_plans(question: Question) -> Iterator[Plan]:
         for pp in range(plan.pp, min(devices // plan.tp, model.layers) + 1):
             tp, rest = divmod(devices, pp)
             if not rest and tp >= plan.tp and _divides(model, tp):
-                yield Plan(tp=tp, pp=pp)
+                yield Plan(tp=tp, pp=pp, offload=plan.offload)
 
 
 def _divides(model: Model, tp: int) -> bool:
@@ -184,16 +214,26 @@ def _divides(model: Model, tp: int) -> bool:
 
 def _refusal(question: Question) -> InputError:
     system, plan, chip = question.system, question.plan, question.system.accelerator
-    shares = [_share(question, plan, span) for span in _stages(question.model, plan.pp, "")]
-    fullest = max(shares, key=lambda share: share.weights)
+    spans = _stages(question, plan, "")
+    fullest = max((_share(question, plan, span) for span in spans), key=lambda share: share.weights)
     cures = [
         _written(other) + (f" on {chip.id}-x{other.tp * other.pp}" if other.tp * other.pp > system.count else "")
         for other in _other_plans(question)
         if _fits(question, other)
     ][:1]
     cures += smaller(question, lambda changed: _fits(changed, plan))
+    if plan.offload is None:
+        spilled = plan.model_copy(update={"offload": load(EXAMPLE, "device")})
+        cures += [f"{_written(spilled)}, which streams what is too much"] * _fits(question, spilled)
+    elif _beyond(plan, spans):
+        need = max(span.fetched for span in spans)
+        where = f"in the {plan.offload.id} of a device under {_written(plan)}"
+        return bad(f"{system.id} {question.model.id}", f"{need / 1e9:.2f} GB of {question.precision} weights {where}",
+                   f"at most its {float(plan.offload.capacity) / 1e9:.2f} GB",
+                   would_fit(cures, "a larger device, or fewer layers in it"))  # fmt: skip
     return does_not_fit(question, fullest.weights, f"a device under {_written(plan)}", fullest.room, cures)
 
 
 def _written(plan: Plan) -> str:
-    return f"tp={plan.tp}" + (f",pp={plan.pp}" if plan.pp > 1 else "")
+    words = [f"tp={plan.tp}"] + [f"pp={plan.pp}"] * (plan.pp > 1)
+    return ",".join(words + ([f"offload={plan.offload.id}"] if plan.offload is not None else []))

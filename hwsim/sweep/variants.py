@@ -120,13 +120,14 @@ class Variants:
             return Tree({}, {(): Mark(root)}) if root == "plan" else None
         if root == "plan" and "=" in str(name):
             pairs = [part.partition("=") for part in str(name).split(",")]
-            return Tree({key.strip(): scalar(value.strip()) for key, _, value in pairs}, {(): Mark(name)})
+            tree = Tree({key.strip(): scalar(value.strip()) for key, _, value in pairs}, {(): Mark(name)})
+            resolve.expand(tree, root, ())
+            return tree
         found = load(str(name), root).tree
         return Tree(resolve.copy(found.value), dict(found.marks))
 
     def _subtree(self, root: str) -> Tree:
-        at = ("base", root)
-        return Tree(resolve.copy(self.tree.at(at)), resolve.below(self.tree, at))
+        return resolve.part(self.tree, ("base", root))
 
     def plain(self, root: str, assigned: Iterable[tuple[str, Any]] = ()) -> Any:
         """Value of a root that is no description: the operator's columns, precision, trace, ..."""

@@ -37,7 +37,7 @@ def test_what_the_page_of_classes_says_does_not_fit_is_refused_so(command, messa
 
 
 def test_the_pages_say_which_command_is_refused():
-    assert len(REFUSED) == 3
+    assert len(REFUSED) == 4
 
 
 def test_the_messages_of_the_guide_are_the_real_ones(tmp_path, monkeypatch):

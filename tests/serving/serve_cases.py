@@ -39,6 +39,7 @@ class Case:
             seq_gap_ps=rng.integers(0, 10, kinds),
             mixed_gap_ps=rng.integers(0, 50, kinds),
             change_ps=int(PICK(rng, [0, 0, 70])),
+            fetch_ps=rng.integers(0, 2000, kinds) * int(rng.integers(0, 2)),
         )
         if not known:
             for table in tables(costs):

@@ -95,7 +95,7 @@ REFUSED = [
     (("h100-sxm-x8", "llama-3.1-70b", "tp=4,dp=1"), ["tp=4,dp=1", "tp x dp = 8"]),
     (("h100-sxm-x8", "llama-3.1-70b", "tp=16"), ["tp=16", "tp x dp = 8"]),
     (("h100-sxm-x8", "llama-3.1-70b", "tp=8,pp=2"), ["tp=8,pp=2", "tp x pp x dp = 8"]),
-    (("h100-sxm-x2", "llama-3.1-405b", "pp=2"), ["bf16 weights a device under tp=1,pp=2", "use larger devices"]),
+    (("h100-sxm-x2", "llama-3.1-405b", "pp=2"), ["under tp=1,pp=2", "would fit with tp=1,pp=2,offload="]),
     (("h200-sxm-x4", "llama-3.1-405b", "tp=2,pp=2"), ["under tp=2,pp=2", "would fit with tp=4,pp=2 on h200-sxm-x8"]),
     (("h100-sxm-x8", "llama-3.1-8b", "pp=64"), ["pp=64", "at most 32 stages"]),
     (("h100-sxm", "llama-3.1-70b", "tp=1"), ["GB of bf16 weights a device", "would fit with tp=2 on h100-sxm-x2"]),
