@@ -135,6 +135,8 @@ WAFERLLM_FIT = "llama-3-8b decode 540x540"  # the one row that the step of a mes
 def _waferllm(row: Row) -> Iterator[Case]:
     """WaferLLM on a WSE-2; a product alone runs without what its stack needs between operators.
 
+    The chip's products a cycle come from that very product.
+
     Regions that do not hold a model run as many of its layers as they do, and the time of a layer is scaled: the public
     decode program (MeshInfra/WaferLLM) is given the dimensions of a layer, not how many there are.
     """
@@ -144,7 +146,7 @@ def _waferllm(row: Row) -> Iterator[Case]:
         machine = Machine.of(row["system"], "ideal")
         dims = {"m": 1, "n": n, "k": k}
         yield Case("ideal", row["model"], row["metric"], published,
-                   lambda: operator_ps(machine, "gemm", dims, row["precision"]) / 1e6)  # fmt: skip
+                   lambda: operator_ps(machine, "gemm", dims, row["precision"]) / 1e6, "fit")  # fmt: skip
         return
     prefill, tokens = row["phase"] == "prefill", int(row["input_len"])
     plan = f"{row['phase']}_region={row['region']}"
