@@ -190,8 +190,13 @@ def distinct(faults: list[Fault]) -> list[Fault]:
 
 
 def _covers(known: Fault, other: Fault) -> bool:
-    """Whether a fault says what is known: the same place, one below it, or a value that an anchor repeats elsewhere."""
-    same = known.path == other.path and known.where == other.where
+    """Whether a fault says what is known.
+
+    It does at the same place or below it, where the known one lies in the file that a reference there names, and for a
+    value that an anchor repeats elsewhere.
+    """
+    elsewhere = known.where.rsplit(":", 2)[0] != other.where.rsplit(":", 2)[0]
+    same = known.path == other.path and (elsewhere or known.where == other.where)
     repeated = (known.where, known.got, known.expected) == (other.where, other.got, other.expected)
     return bool(known.path) and (same or repeated or other.path.startswith((f"{known.path}.", f"{known.path}[")))
 

@@ -18,7 +18,16 @@ from hwsim.describe.kinds import class_of, field_names, inside
 from hwsim.describe.library import a
 from hwsim.describe.misplaced import similar
 from hwsim.describe.plain import from_plain
-from hwsim.describe.resolve import apply_sets, derived_from, derived_system, expand, from_file, from_name, read_file
+from hwsim.describe.resolve import (
+    apply_sets,
+    beside,
+    derived_from,
+    derived_system,
+    expand,
+    from_file,
+    from_name,
+    read_file,
+)
 from hwsim.describe.tree import Path, Tree
 from hwsim.errors import InputError, bad, check_type
 
@@ -50,7 +59,7 @@ def load(name: str | File, kind: str | None = None, sets: Sequence[str] = ()) ->
         check_type("kind", kind, str, "the name of a kind")
         library.check_kind(kind)
     text = str(name)
-    if File(derived_from(text)[0]).exists():
+    if File(text).exists() or beside(text) or File(derived_from(text)[0]).exists():
         return _load(text, kind, tuple(sets))  # a user's file may change under a running process
     return _known(text, kind, tuple(sets))
 
@@ -78,8 +87,8 @@ def find(name: str, kind: str | None = None) -> tuple[str, Tree]:
         name = str(File(name) / "config.json")
     if _FILE.match(name):
         return _find_file(File(name), kind)
-    if kind is None and not _kinds_of(name) and File(f"{name}.yaml").is_file():
-        return _find_file(File(f"{name}.yaml"), None)
+    if kind is None and not _kinds_of(name) and (file := beside(name)):
+        return _find_file(file, None)
     for each in [kind] if kind else _kinds_of(name) or ["system"]:
         tree = from_name(name, each)
         if tree is not None:

@@ -95,36 +95,36 @@ def from_file(file: File, kind: str, chain: tuple[str, ...] = ()) -> Tree:
     return tree
 
 
-def file_of(name: str, kind: str, folder: File) -> File | None:
-    """File of a name or alias of a kind, or a YAML file named from a folder; None if there is none.
+def beside(name: str, folder: File = File()) -> File | None:
+    """YAML file of a folder that a name means, with its suffix or without; None if there is none."""
+    file = folder / (name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
+    return file if name and file.is_file() else None
 
-    A file may be named without its suffix, too, where it states that kind or none.
+
+def file_of(name: str, kind: str, folder: File) -> File | None:
+    """File of a name or alias of a kind, or else the YAML file of a folder that the name means; None if there is none.
+
+    What the file describes is not looked at: who reads it says so where it is of another kind.
     """
-    beside = folder / name
-    if name.endswith((".yaml", ".yml")) and beside.is_file():
-        return beside
-    found = library.file_of(name, kind)
-    beside = folder / f"{name}.yaml"
-    if found is None and name and beside.is_file():
-        return beside if read_file(beside).value.get("kind", kind) == kind else None
-    return found
+    return library.file_of(name, kind) or beside(name, folder)
 
 
 def from_name(name: str, kind: str, folder: File = File()) -> Tree | None:
     """Complete tree of a name, alias or file of a kind, or of a derived system; None if there is none."""
     file = file_of(name, kind, folder)
-    if file is not None:
-        return from_file(file, kind)
-    return derived_system(name) if kind == "system" else None
+    if file is None:
+        return derived_system(name) if kind == "system" else None
+    if kind == "system" and read_file(file).value.get("kind") == "accelerator":
+        return derived_system(str(folder / name))
+    return from_file(file, kind)
 
 
 def derived_from(name: str) -> tuple[str, int]:
     """Accelerator and count of a derived system's name; an accelerator in a file of this folder by the file's name."""
     match = _DERIVED.fullmatch(name)
     accelerator, count = (match["accelerator"], int(match["count"])) if match else (name, 1)
-    if library.file_of(accelerator, "accelerator") is None and File(f"{accelerator}.yaml").is_file():
-        accelerator += ".yaml"
-    return accelerator, count
+    file = None if library.file_of(accelerator, "accelerator") else beside(accelerator)
+    return str(file or accelerator), count
 
 
 def derived_system(name: str) -> Tree | None:
@@ -272,11 +272,8 @@ def expand(tree: Tree, kind: str, at: Path) -> None:
             try:
                 expand_one(tree, path, target)
             except InputError as error:
-                tree.faults += [fault if fault.path else _with_path(fault, path) for fault in error.faults]
-
-
-def _with_path(fault: Fault, path: Path) -> Fault:
-    return Fault(fault.where, fault.got, fault.expected, fault.cure, dotted(path), fault.excerpt)
+                # At the reference's path, wherever the fault is: what stands there still is no second one.
+                tree.faults += [replace(fault, path=dotted(path)) for fault in error.faults]
 
 
 def expand_one(tree: Tree, path: Path, kind: str) -> None:

@@ -77,10 +77,30 @@ def test_a_changed_file_is_read_again(write, monkeypatch):
     assert load("chip-x2").accelerator.clocks.core == 1250 * 10**6
 
 
+@pytest.mark.parametrize("name", ["box-x4", "box-x4.yaml"])
+def test_a_changed_file_with_the_name_of_a_derived_system_is_read_again(write, monkeypatch, name):
+    monkeypatch.chdir(write("box-x4.yaml", CHIP).parent)
+    assert load(name).clocks.core == 10**9
+    write("box-x4.yaml", CHIP.replace("1 GHz", "1.25 GHz"))
+    assert load(name).clocks.core == 1250 * 10**6
+
+
 def test_a_reference_can_name_a_file_beside_this_one(write):
     write("chip.yaml", CHIP)
     system = load(write("s.yaml", "accelerator: chip.yaml\ncount: 2\nsource: me\nstatus: assumed\n"), "system")
     assert system.accelerator.id == "chip"
+
+
+@pytest.mark.parametrize("key, kind", [("generation", "a generation"), ("extends", "an accelerator")])
+@pytest.mark.parametrize("name", ["other", "other.yaml"])
+def test_a_name_of_a_file_of_another_kind_is_told_the_kind(write, key, kind, name):
+    write("other.yaml", "kind: model\nextends: llama-3.1-8b\n")
+    text = CHIP.replace("h100-sxm", name) if key == "extends" else f"{CHIP}{key}: {name}\n"
+    with pytest.raises(InputError) as caught:
+        load(write("mine.yaml", text))
+    (fault,) = caught.value.faults
+    assert fault.where.endswith("other.yaml:1:7")
+    assert (fault.got, fault.expected) == ("'model'", kind)
 
 
 @pytest.mark.parametrize("text, field", [("clocks: {core: null}", "clocks.core"), ("clocks: null", "clocks")])
