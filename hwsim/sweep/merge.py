@@ -56,7 +56,7 @@ def gather(space: Space, folder: Path, wanted: list[str] | None = None) -> Table
         Columns; the study's outputs, derived columns and objectives by default.
     """
     names = wanted if wanted is not None else wanted_columns(space)
-    needed = [name for name in space.kind.outputs if name in {*names, *_read_by(space, names)}]
+    needed = [name for name in space.kind.outputs if name in {*names, *_read_by(space)}]
     place = {name: list(space.kind.outputs).index(name) for name in needed}
     table = Table({}, {name: np.full(len(space), np.nan) for name in needed}, np.zeros(len(space), np.uint8), {})
     keys, order = _sorted_keys(space, table)
@@ -64,7 +64,7 @@ def gather(space: Space, folder: Path, wanted: list[str] | None = None) -> Table
         for what, rows, texts in blocks(path, space.layout, len(space.kind.outputs)):
             if what == ROWS:
                 _take(table, keys, order, rows, texts, place)
-    _derive(space, table, names)
+    _derive(space, table)
     table.values = {name: table.values[name] for name in names}
     table.columns = {name: space.kind.outputs.get(name) or _derived_output(space, name) for name in names}
     return table
@@ -78,7 +78,7 @@ def wanted_columns(space: Space) -> list[str]:
     return list(dict.fromkeys([*names, *extra]))
 
 
-def _read_by(space: Space, names: list[str]) -> set[str]:
+def _read_by(space: Space) -> set[str]:
     """Columns that derived ones and constraints read."""
     found: set[str] = set()
     for rule in (*space.derived.values(), *space.feasible):
@@ -123,7 +123,7 @@ def _take(table: Table, keys: NDArray[Any], order: NDArray[np.int64], rows: NDAr
             table.errors[int(points[row])] = text
 
 
-def _derive(space: Space, table: Table, names: list[str]) -> None:
+def _derive(space: Space, table: Table) -> None:
     """Derived columns, and which points are feasible; in the order of the study, so that one may use another."""
     table.errors = {point: table.errors[point] for point in sorted(table.errors) if table.status[point] != DONE}
     done = table.status == DONE

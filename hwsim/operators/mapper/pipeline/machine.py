@@ -31,7 +31,7 @@ class Machine(machine.Machine):
     pace : mapping of str to Fraction
         Rows of activations that all installed planes take each cycle, by the type they are multiplied in.
     fill, hop : int
-        Cycles: an operator's way through the slices, a byte's from chip to chip.
+        Cycles: an operator's launch and way through the slices; a byte's from chip to chip.
     link : Fraction
         Bytes per cycle of one link, one direction.
     node, between : int
